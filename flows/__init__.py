@@ -1,0 +1,1 @@
+"""The story: order and nothing else."""

@@ -1,0 +1,157 @@
+"""Everything a person needs on one machine: Prefect server, deployments and a worker, MLflow UI. Ctrl-C stops them all.
+
+``python -m flows.up`` (or `make up`). Logs lie in ``artifacts/logs/``. A Prefect server that answers already is used, not
+started, and left running.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+from urllib.parse import urlsplit
+
+from flows.runs import answers
+from loramill.privacy import switch_off_telemetry
+
+LOGS: Final = Path("artifacts/logs")
+POOL: Final = "loramill"
+MLFLOW: Final = "http://127.0.0.1:5000"
+PATIENCE_SECONDS: Final = 120
+
+
+def up(mlflow: str = MLFLOW) -> None:
+    """Start the services, print their addresses, wait until one ends or Ctrl-C, stop those that were started."""
+    switch_off_telemetry()
+    from prefect.settings import PREFECT_API_URL
+
+    from loramill.tracking import prepare_store
+
+    api = PREFECT_API_URL.value() or "http://127.0.0.1:4200/api"
+    os.environ["PREFECT_API_URL"] = api
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with _services() as start:
+        if not answers(f"{api}/health"):
+            _say("starting the Prefect server …")
+            start("prefect-server", _prefect("server", "start", "--port", str(urlsplit(api).port or 4200)))
+            _wait_for(f"{api}/health", "prefect-server")
+        _deploy()
+        start("prefect-worker", _prefect("worker", "start", "--pool", POOL, "--limit", "2"))
+        _say("starting the MLflow UI …")
+        start("mlflow", _mlflow(prepare_store(), mlflow))
+        _wait_for(f"{mlflow}/health", "mlflow")
+        _say(_addresses(api, mlflow))
+        _wait_for_end(start.processes)
+
+
+class _Services:
+    """Starts processes in groups of their own, so that all that they start can be stopped with them."""
+
+    def __init__(self) -> None:
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __call__(self, name: str, command: list[str]) -> None:
+        with (LOGS / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(  # noqa: S603 - our own words
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def stop(self) -> None:
+        """Ask every process group to end, the last started first; end it after 20 seconds."""
+        for process in reversed(self.processes.values()):
+            _signal(process, signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        for process in self.processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
+            _signal(process, signal.SIGKILL)
+
+
+@contextmanager
+def _services() -> Iterator[_Services]:
+    services = _Services()
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGINT, _as_interrupt)
+    try:
+        yield services
+    except KeyboardInterrupt:
+        _say("\nstopping …")
+    finally:
+        services.stop()
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
+    raise KeyboardInterrupt
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _deploy() -> None:
+    """Create the work pool and the limit of one training at a time, and apply prefect.yaml."""
+    _say("applying prefect.yaml …")
+    steps: list[tuple[list[str], Callable[[str], bool]]] = [
+        (_prefect("work-pool", "create", POOL, "--type", "process"), lambda text: "already exists" in text),
+        (_prefect("concurrency-limit", "create", "gpu", "1"), lambda text: "already exists" in text),
+        (_prefect("deploy", "--all"), lambda text: False),
+    ]
+    for command, is_fine in steps:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+        if done.returncode and not is_fine(done.stdout + done.stderr):
+            sys.exit(f"`{' '.join(command[2:])}` failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _prefect(*words: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", "--no-prompt", *words]
+
+
+def _mlflow(store: str, address: str) -> list[str]:
+    port = str(urlsplit(address).port)
+    return [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--port", port, "--workers", "1"]
+
+
+def _wait_for(url: str, name: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not answers(url):
+        if time.monotonic() > deadline:
+            sys.exit(f"{name} does not answer at {url} after {PATIENCE_SECONDS} s; its log: {LOGS / name}.log")
+        time.sleep(0.3)
+
+
+def _wait_for_end(processes: "dict[str, subprocess.Popen[bytes]]") -> None:
+    while True:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                _say(f"{name} ended by itself (status {process.returncode}); its log: {LOGS / name}.log")
+                return
+        time.sleep(0.5)
+
+
+def _addresses(api: str, mlflow: str) -> str:
+    return (
+        f"\n  Prefect   {api.removesuffix('/api')}     flows, schedules, logs"
+        f"\n  MLflow    {mlflow}     runs, curves, adapters"
+        "\n\nin another terminal, after `. .venv/bin/activate`:"
+        "\n  prefect deployment run finetune/law --watch"
+        "\n\nCtrl-C stops everything."
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    up()

@@ -1,0 +1,100 @@
+"""The ``loramill`` command. Heavy imports live inside the commands, so that ``--help`` is instant."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loramill.errors import LoramillError
+from loramill.privacy import switch_off_telemetry
+
+app = typer.Typer(
+    help="Question-and-answer rows in, proven LoRA adapters out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Domain = Annotated[str, typer.Argument(help="A domain: a file conf/<name>.yaml.")]
+
+
+@app.command()
+def run(
+    what: Annotated[str, typer.Argument(help="A domain of conf/, or a flat YAML file of an earlier LoRA tool.")],
+    force: Annotated[bool, typer.Option(help="Run every step even if nothing changed.")] = False,
+) -> None:
+    """Take a domain's rows to a registered adapter with a verdict."""
+    if what.endswith((".yaml", ".yml")):
+        from loramill.flat import translate
+
+        translated = translate(Path(what), Path("artifacts"))
+        for line in translated.said:
+            print(f"  {line}")
+        code = _flow([str(translated.plan), "--data", str(translated.data)], force=force)
+        if code == 0:
+            print(f"adapter copied to {translated.deliver()}")
+        raise typer.Exit(code)
+    raise typer.Exit(_flow([what], force=force))
+
+
+@app.command()
+def chat(
+    domain: Domain,
+    compare: Annotated[bool, typer.Option("--compare", help="Let the bare base answer too, side by side.")] = False,
+    tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 200,
+) -> None:
+    """Talk to a domain's promoted adapter; /use DOMAIN takes another, /new forgets the conversation, /bye ends it."""
+    from loramill.serving.chat import chat as talk
+
+    talk(domain, compare=compare, max_new_tokens=tokens)
+
+
+@app.command()
+def new(
+    domain: Annotated[str, typer.Argument(help="Name of the new domain: lower-case letters, digits, dashes.")],
+) -> None:
+    """Make a domain: its file in conf/, its folder in data/, its stages and its deployment."""
+    from loramill.scaffold import make_domain
+
+    for line in make_domain(domain, Path()):
+        print(line)
+
+
+@app.command()
+def check(domain: Domain) -> None:
+    """Say at once whether a domain's configuration is right; print it with every default."""
+    import yaml
+
+    from loramill.config import domain_file, load_plan
+
+    plan = load_plan(domain_file(domain))
+    print(yaml.safe_dump(plan.model_dump(mode="json"), allow_unicode=True, sort_keys=False), end="")
+
+
+def _flow(arguments: list[str], *, force: bool) -> int:
+    """Run the flow in a process of its own, with Prefect's own lines off: our errors say what to do."""
+    command = [sys.executable, "-m", "flows.finetune", *arguments, *(["--force"] if force else [])]
+    environment = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PYTHONWARNINGS": "ignore"} | os.environ
+    process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own words
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the flow hears Ctrl-C itself and ends in order
+
+
+def main() -> None:
+    """Run a command; errors that a person can act on come without a traceback."""
+    switch_off_telemetry()
+    _polite(app)
+
+
+def _polite(command: Callable[[], object]) -> None:
+    try:
+        command()
+    except LoramillError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,1 @@
+"""Scores, verdicts and what a person is told."""

@@ -1,0 +1,54 @@
+"""Losses of several models on the same rows, all in one pack; and their answers, word by word."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from loramill.evaluation.verdict import Losses
+from loramill.pack.members import Pack
+from loramill.pack.rows import Batch
+from loramill.pack.speak import answer
+from loramill.prompts import Row
+from loramill.records import Record
+
+
+def row_losses(
+    pack: Pack, members: Sequence[str | None], rows: Sequence[Row], tokens_per_pass: int
+) -> dict[str | None, Losses]:
+    """Return the mean target loss (nats per token) of every row under every member; None is the bare base.
+
+    Each pass holds the same rows for all members.
+    """
+    losses: dict[str | None, list[float]] = {member: [] for member in members}
+    with torch.no_grad():
+        for chunk in _chunks(rows, tokens_per_pass // max(1, len(members))):
+            parts = pack.losses([Batch(member, chunk) for member in members])
+            for member, losses_T in zip(members, parts, strict=True):
+                losses[member] += [part.mean().item() for part in losses_T.split([row.targets for row in chunk])]
+    return {member: np.array(values) for member, values in losses.items()}
+
+
+def answers(
+    pack: Pack,
+    members: Sequence[str | None],
+    records: Sequence[Record],
+    max_new_tokens: int,
+    on_answer: Callable[[], None],
+) -> list[dict[str | None, str]]:
+    """Return, for each record, every member's answer."""
+    given: list[dict[str | None, str]] = []
+    for record in records:
+        given.append({member: answer(pack, member, record.asked, max_new_tokens) for member in members})
+        on_answer()
+    return given
+
+
+def _chunks(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+    """Cut rows into lists of at most ``tokens`` tokens, a row at least."""
+    chunks: list[list[Row]] = [[]]
+    for row in rows:
+        if chunks[-1] and sum(len(other.ids) for other in chunks[-1]) + len(row.ids) > tokens:
+            chunks.append([])
+        chunks[-1].append(row)
+    return chunks

@@ -1,0 +1,1 @@
+"""The pack: one frozen base, many adapters, one pass."""

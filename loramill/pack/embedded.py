@@ -1,0 +1,184 @@
+"""The embedded base: a small Llama-architecture model made here in under a minute, so that everything runs with no network.
+
+It learns everyday dialogues written for this project (``corpus/``), none of which is a row of a domain. It is cached by a
+digest of its recipe: same corpus and same numbers, same folder. Its answers are hardly readable; it is there so that every
+step can be tried, not to be talked to.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from loramill.records import Message
+from loramill.reports import write_folder
+
+CORPUS = Path(__file__).parent / "corpus"
+SPEAKERS = {"用户": "user", "助手": "assistant"}
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
+    "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ m['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers that make the embedded base; changing one makes another base."""
+
+    vocabulary: int = 4096
+    width: int = 160
+    layers: int = 3
+    heads: int = 5
+    feed_forward: int = 448
+    block: int = 192
+    """Tokens of one training sequence."""
+    batch: int = 6
+    """Sequences per step."""
+    steps: int = 260
+    learning_rate: float = 3e-3
+    seed: int = 20240501
+
+
+def embedded_folder(cache: Path, recipe: Recipe = Recipe()) -> Path:
+    """Return where the embedded base of this recipe lies, or will lie."""
+    content = json.dumps(asdict(recipe), sort_keys=True) + TEMPLATE + _corpus_text()
+    return cache / f"embedded-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def make_embedded(
+    cache: Path,
+    on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    recipe: Recipe = Recipe(),
+) -> Path:
+    """Return the folder of the embedded base; train it first if it is not cached.
+
+    Args:
+        cache: folder that holds made bases.
+        on_step: called after each training step with step, number of steps, and loss (nats per token).
+        recipe: the numbers.
+    """
+    folder = embedded_folder(cache, recipe)
+    if (folder / "model.safetensors").is_file():
+        return folder
+    tokenizer = _train_tokenizer(recipe)
+    model = _train_model(recipe, tokenizer, on_step)
+
+    def fill(place: Path) -> None:
+        model.save_pretrained(place)
+        tokenizer.save_pretrained(place)
+        for file in place.iterdir():
+            file.chmod(0o644)
+
+    return write_folder(folder, fill)
+
+
+def corpus_dialogues() -> list[list[Message]]:
+    """Return the dialogues that the embedded base learns from."""
+    return [_dialogue(block) for block in _corpus_text().strip().split("\n\n")]
+
+
+def _corpus_text() -> str:
+    files = sorted(CORPUS.glob("*.txt"))
+    assert files, f"the package lacks its corpus in {CORPUS}"
+    return "\n\n".join(file.read_text(encoding="utf-8").strip() for file in files)
+
+
+def _dialogue(block: str) -> list[Message]:
+    lines = (line.split("：", 1) for line in block.strip().splitlines())
+    return [Message(SPEAKERS[speaker], content) for speaker, content in lines]  # type: ignore[arg-type]
+
+
+def _train_tokenizer(recipe: Recipe) -> Any:
+    """Characters and frequent words as tokens; a character it never saw becomes its bytes, so nothing is unknown."""
+    raw = Tokenizer(models.BPE(byte_fallback=True))
+    raw.pre_tokenizer = pre_tokenizers.Punctuation()
+    raw.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary,
+        special_tokens=specials[:3],
+        limit_alphabet=1600,  # rarer characters are learnt as their bytes, so that bytes are learnt
+        initial_alphabet=[chr(code) for code in range(32, 127)],
+        show_progress=False,
+    )
+    texts = [message.content for dialogue in corpus_dialogues() for message in dialogue]
+    raw.train_from_iterator([*texts, *["system user assistant\n"] * 100], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_with_bytes(raw, specials),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=2048,
+    )
+
+
+def _with_bytes(raw: Tokenizer, specials: list[str]) -> Tokenizer:
+    """Put the 256 byte tokens into the vocabulary: the trainer would split ``<0x0A>`` into its characters."""
+    state = json.loads(raw.to_str())
+    vocabulary = list(specials)
+    vocabulary += [token for token, _ in sorted(state["model"]["vocab"].items(), key=lambda item: item[1])][3:]
+    state["model"]["vocab"] = {token: index for index, token in enumerate(vocabulary)}
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _train_model(recipe: Recipe, tokenizer: Any, on_step: Callable[[int, int, float], None]) -> LlamaForCausalLM:
+    torch.manual_seed(recipe.seed)
+    model = LlamaForCausalLM(_llama_config(recipe, tokenizer))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
+    warm, total = recipe.steps // 10, recipe.steps
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm, 1.0) * (1.0 - 0.95 * step / total)
+    )
+    for step, blocks in enumerate(_blocks(recipe, tokenizer), start=1):
+        loss = model(input_ids=blocks, labels=blocks, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+        optimizer.zero_grad()
+        on_step(step, total, loss.item())
+    return model.eval()
+
+
+def _llama_config(recipe: Recipe, tokenizer: Any) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.width,
+        intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _blocks(recipe: Recipe, tokenizer: Any) -> Iterator[Tensor]:
+    """Yield ``steps`` batches of shape (batch, block): the dialogues in a new order each time, end to end."""
+    texts = [
+        tokenizer.apply_chat_template([vars(message) for message in dialogue], tokenize=False)
+        for dialogue in corpus_dialogues()
+    ]
+    encoded = [torch.tensor(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+    order = torch.Generator().manual_seed(recipe.seed)
+    size = recipe.batch * recipe.block
+    stream = torch.empty(0, dtype=torch.long)
+    for _ in range(recipe.steps):
+        while len(stream) < size:
+            epoch = torch.randperm(len(encoded), generator=order).tolist()
+            stream = torch.cat([stream, *(encoded[index] for index in epoch)])
+        yield stream[:size].view(recipe.batch, recipe.block)
+        stream = stream[size:]

@@ -1,0 +1,141 @@
+"""Where a conversation becomes token ids: the one place, for training, evaluation, chat and serving alike.
+
+A row is rendered by the base model's own chat template. The prompt is exactly what a server would feed; the answer follows
+it, tokenised on its own, so that the prompt's tokens are a prefix of the row's by construction. `encode` refuses a template
+for which that is not what the model would see, and an answer whose stop token would not be learnt.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loramill.errors import DataError
+from loramill.records import Message, Record
+
+TemplateArguments = Mapping[str, bool | str]
+
+
+class Tokenizer(Protocol):
+    """What is needed of a transformers tokenizer."""
+
+    chat_template: str | None
+    eos_token_id: int | None
+    eos_token: str | None
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **arguments: object) -> str:
+        """Render a conversation."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Turn text into token ids."""
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Turn token ids into text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt and its answer, as token ids; the loss sees the answer only."""
+
+    record_id: str
+    ids: tuple[int, ...]
+    """Prompt, then answer, then the stop token."""
+    prompt_length: int
+    """Tokens of the prompt; from here on everything is a target."""
+
+    @property
+    def targets(self) -> int:
+        """Number of tokens that are learnt."""
+        return len(self.ids) - self.prompt_length
+
+
+def prompt_ids(tokenizer: Tokenizer, asked: Sequence[Message], template: TemplateArguments) -> list[int]:
+    """Return the token ids that a model is given before it answers."""
+    return tokenizer.encode(_render(tokenizer, asked, template, answer_next=True), add_special_tokens=False)
+
+
+def encode(tokenizer: Tokenizer, record: Record, template: TemplateArguments, max_tokens: int) -> list[Row]:
+    """Render one row per assistant turn of ``record``, each exactly as a server would see it.
+
+    Raises:
+        DataError: the template changes the prompt when the answer is appended; the stop token would not be learnt; nothing
+            would be learnt; or the row is longer than ``max_tokens`` (it is never cut).
+    """
+    turns = [index for index, message in enumerate(record.messages) if message.role == "assistant"]
+    return [_encode_turn(tokenizer, record, turn, template, max_tokens) for turn in turns]
+
+
+def encode_all(
+    tokenizer: Tokenizer, records: Sequence[Record], template: TemplateArguments, max_tokens: int
+) -> list[Row]:
+    """Render all records.
+
+    Raises:
+        DataError: with every row that `encode` refuses, up to ten of them by name.
+    """
+    rows: list[Row] = []
+    refused: list[str] = []
+    for record in records:
+        try:
+            rows += encode(tokenizer, record, template, max_tokens)
+        except DataError as error:
+            refused.append(str(error))
+    if refused:
+        shown = "\n".join(f"  {line}" for line in refused[:10])
+        raise DataError(f"{len(refused)} of {len(records)} rows cannot be learnt as they are:\n{shown}")
+    return rows
+
+
+def template_digest(tokenizer: Tokenizer, template: TemplateArguments) -> str:
+    """Return a sha256 over the chat template and its arguments, to tell when a server would render otherwise."""
+    text = f"{tokenizer.chat_template}\n{sorted(template.items())}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _render(
+    tokenizer: Tokenizer, messages: Sequence[Message], template: TemplateArguments, *, answer_next: bool
+) -> str:
+    if not tokenizer.chat_template:
+        raise DataError(
+            "this base has no chat template, so nobody can know how a server would ask it; "
+            "take its instruct or chat version as base"
+        )
+    conversation = [{"role": message.role, "content": message.content} for message in messages]
+    return tokenizer.apply_chat_template(
+        conversation, tokenize=False, add_generation_prompt=answer_next, **dict(template)
+    )
+
+
+def _encode_turn(tokenizer: Tokenizer, record: Record, turn: int, template: TemplateArguments, max_tokens: int) -> Row:
+    prompt_text = _render(tokenizer, record.messages[:turn], template, answer_next=True)
+    full_text = _render(tokenizer, record.messages[: turn + 1], template, answer_next=False)
+    if not full_text.startswith(prompt_text):
+        raise DataError(
+            f"{record.source}: the chat template changes the prompt once an answer follows "
+            f"(prompt ends {prompt_text[-30:]!r}); set the template's arguments in conf/bases/"
+        )
+    prompt = tokenizer.encode(prompt_text, add_special_tokens=False)
+    answer = _up_to_stop(tokenizer, record, tokenizer.encode(full_text[len(prompt_text) :], add_special_tokens=False))
+    if len(prompt) + len(answer) > max_tokens:
+        raise DataError(
+            f"{record.source}: {len(prompt)} + {len(answer)} tokens exceed train.max_tokens ({max_tokens}); "
+            "raise it or shorten the row, nothing is cut"
+        )
+    return Row(record.id, (*prompt, *answer), len(prompt))
+
+
+def _up_to_stop(tokenizer: Tokenizer, record: Record, answer: list[int]) -> list[int]:
+    """Cut what the template puts after the last stop token; that token itself must be learnt."""
+    stop = tokenizer.eos_token_id
+    if stop is None or stop not in answer:
+        raise DataError(
+            f"{record.source}: the template puts no stop token ({tokenizer.eos_token!r}) after the answer, "
+            "so the model would never learn to stop; use a base whose template and eos_token agree"
+        )
+    end = len(answer) - answer[::-1].index(stop)
+    if end < 2:
+        raise DataError(f"{record.source}: the answer has no token to learn; write one or remove the row")
+    return answer[:end]

@@ -1,0 +1,1 @@
+"""Finding settings: Optuna proposes, a pack tries."""

@@ -1,0 +1,50 @@
+"""Checkpoints: everything a training needs to continue, in one folder without pickle, there whole or not at all."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from loramill.errors import TrainingError
+from loramill.reports import digest_of_file, read_json, restore_folder, write_folder, write_json
+from loramill.training.student import Student
+
+TENSORS, FACTS = "tensors.safetensors", "progress.json"
+
+
+def save_checkpoint(folder: Path, students: list[Student]) -> None:
+    """Replace the checkpoint in ``folder`` by the present state of all students."""
+
+    def fill(place: Path) -> None:
+        tensors = {f"{student.name}/{key}": value for student in students for key, value in student.tensors().items()}
+        save_file(tensors, str(place / TENSORS))
+        facts = {student.name: {"key": student.course.key, "progress": student.facts()} for student in students}
+        write_json(place / FACTS, {"sha256": digest_of_file(place / TENSORS), "students": facts})
+
+    write_folder(folder, fill)
+
+
+def restore_checkpoint(folder: Path, students: list[Student]) -> bool:
+    """Bring ``students`` to where the checkpoint left them; tell whether there was one for exactly these courses.
+
+    Raises:
+        TrainingError: the checkpoint is damaged.
+    """
+    if not restore_folder(folder):
+        return False
+    try:
+        facts = read_json(folder / FACTS)
+        keys = {name: student["key"] for name, student in facts["students"].items()}
+        if keys != {student.name: student.course.key for student in students}:
+            return False
+        if digest_of_file(folder / TENSORS) != facts["sha256"]:
+            raise ValueError("its checksum is wrong")
+        tensors = load_file(str(folder / TENSORS))
+        for student in students:
+            prefix = f"{student.name}/"
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            student.restore(facts["students"][student.name]["progress"], own)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"checkpoint {str(folder)!r} is damaged ({error}); delete that folder to train from the beginning"
+        ) from error
+    return True

@@ -1,0 +1,1 @@
+"""One step per file: where files, tracking and orchestration meet the library."""

@@ -1,0 +1,110 @@
+"""DVC as the memory: asked what is stale before a step, told what was done after it.
+
+So that after a flow ``dvc repro`` finds nothing to do, and the other way round.
+"""
+
+import logging
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import yaml
+from prefect import Task
+
+from loramill.config import SECTIONS
+from loramill.errors import DataError
+from tasks.progress import say
+
+P = ParamSpec("P")
+
+
+class Memory:
+    """Knows for one domain which steps need to run; a domain that is no part of ``dvc.yaml`` remembers nothing."""
+
+    def __init__(self, domain: str, *, force: bool = False) -> None:
+        self._domain, self._force = domain, force
+        self._repo = _open_repo() if domain in remembered_domains() else None
+
+    def is_fresh(self) -> bool:
+        """Tell whether no step of the domain has anything to do."""
+        return self._repo is not None and not self._force and not any(self._is_stale(step) for step in SECTIONS)
+
+    def step(self, task: "Task[P, Path]") -> Callable[P, Path]:
+        """Return the task as a function that runs only if DVC calls it stale, and tells DVC afterwards."""
+
+        def run(*args: P.args, **kwargs: P.kwargs) -> Path:
+            out = kwargs["out"]
+            assert isinstance(out, Path)
+            if self._repo is not None and not self._force and not self._is_stale(task.name):
+                say(task.name, "unchanged, kept")
+                return out
+            path = task(*args, **kwargs)
+            self._done(task.name)
+            return path
+
+        return run
+
+    def _is_stale(self, step: str) -> bool:
+        with _dvc_explained():
+            return bool(self._repo.status(targets=[f"{step}@{self._domain}"]))  # type: ignore[union-attr]
+
+    def _done(self, step: str) -> None:
+        if self._repo is None:
+            return
+        with _dvc_explained():
+            if step == "validate" and self._repo.status(targets=["data.dvc"]):
+                self._repo.commit(target="data.dvc", force=True)
+            self._repo.commit(target=f"{step}@{self._domain}", force=True)
+
+
+def remembered_domains() -> list[str]:
+    """Return the domains that ``dvc.yaml`` lists."""
+    path = Path("dvc.yaml")
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [name for part in content.get("vars", []) if isinstance(part, dict) for name in part.get("domains", [])]
+
+
+def data_version() -> str:
+    """Return the md5 that ``data.dvc`` holds."""
+    path = Path("data.dvc")
+    if not path.is_file():
+        return "unversioned"
+    return str(yaml.safe_load(path.read_text(encoding="utf-8"))["outs"][0]["md5"])
+
+
+def git_commit() -> str:
+    """Return the commit of the code, with ``+changes`` if files differ from it."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+    except (OSError, subprocess.CalledProcessError):
+        return "no git"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], check=True, capture_output=True, text=True)  # noqa: S603, S607 - our own words
+    return done.stdout.strip()
+
+
+def _open_repo() -> Any:
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    return Repo(".")
+
+
+@contextmanager
+def _dvc_explained() -> Iterator[None]:
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    try:
+        yield
+    except LockError as error:
+        raise DataError(
+            "another dvc command is at work in this repository; wait until it ends and run this again"
+        ) from error
+    except DvcException as error:
+        raise DataError(f"DVC cannot tell what changed: {error}") from error

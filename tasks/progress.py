@@ -1,0 +1,71 @@
+"""What a person sees while a training runs: a bar with the time left, and one line per thing worth knowing."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from loramill.training.loop import Tick
+
+
+def say(step: str, text: str) -> None:
+    """Print one line about a step, for a person."""
+    sys.stderr.write(f"  {step:<9} {text}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def bar(step: str, total: int, unit: str) -> Iterator["tqdm[None]"]:
+    """Show a progress bar with ETA; where nobody watches, one line every 10 seconds."""
+    watched = sys.stderr.isatty()
+    shape = f"  {step:<9} {{percentage:3.0f}}%|{{bar:24}}| {{n_fmt}}/{{total_fmt}} {unit} [{{elapsed}}<{{remaining}}]{{postfix}}"
+    with tqdm(
+        total=total,
+        bar_format=shape,
+        mininterval=0.2 if watched else 10.0,
+        leave=False,
+        file=sys.stderr,
+        ascii=not watched,
+    ) as shown:
+        yield shown
+
+
+class TrainingBar:
+    """A listener that shows steps, loss and speed."""
+
+    def __init__(self, step: str, total: int) -> None:
+        self._step = step
+        self._context = bar(step, total, "steps")
+        self._losses: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._bar = self._context.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.__exit__(kind, error, trace)
+
+    def on_tick(self, tick: Tick) -> None:
+        """Move the bar."""
+        self._bar.total = tick.total
+        best = min(self._losses.values(), default=float("nan"))
+        self._bar.set_postfix_str(
+            f", loss {min(tick.losses.values()):.3f}, validation {best:.3f}, {tick.tokens_per_second:,.0f} tokens/s",
+            refresh=False,
+        )
+        self._bar.update(tick.done - self._bar.n)
+
+    def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
+        """Remember the loss for the bar; a bar prunes nothing."""
+        self._losses[name] = validation_loss
+        return False
+
+    def on_note(self, text: str) -> None:
+        """Print it above the bar."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            say(self._step, text)

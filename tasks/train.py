@@ -1,0 +1,227 @@
+"""Step ``train``: splits and settings in, LoRA adapter out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from loramill.config import Base, LearningConfig, Settings, TrainConfig, read_settings
+from loramill.errors import AdapterError
+from loramill.reports import write_folder, write_json
+from loramill.tracking import diary
+from tasks.progress import TrainingBar, say
+from tasks.stage import run_as_stage
+
+if TYPE_CHECKING:
+    from loramill.pack.manifest import Manifest
+    from loramill.training.course import Course
+    from loramill.training.loop import Outcome
+    from tasks.lesson import Lesson
+
+
+@task(name="train", cache_policy=NO_CACHE, tags=["gpu"])
+def train(
+    config: TrainConfig, learning: LearningConfig, base: Base, splits: Path, settings: Path, out: Path, report: Path
+) -> Path:
+    """Fine-tune the base on the training rows and leave the adapter with the lowest validation loss in ``out``.
+
+    When ``out`` holds an adapter of the same shape on the same base that learnt other rows, training starts from it. A
+    training that was killed continues from its checkpoint and ends with the same adapter.
+
+    Raises:
+        DataError: a row cannot be learnt as it is.
+        TrainingError: the loss was never finite, or memory cannot suffice.
+    """
+    from loramill.training.course import course_of
+    from loramill.training.loop import fit
+    from tasks.lesson import open_lesson
+
+    chosen = read_settings(settings)
+    lesson = open_lesson("train", base, learning, splits)
+    plan = course_of(
+        learning,
+        chosen,
+        lesson.train_rows,
+        lesson.validation_rows,
+        epochs=config.epochs,
+        patience=config.patience,
+        seed=config.seed,
+    )
+    facts = _training_facts(config, learning, chosen, lesson)
+    course, origin = _start(config, plan, facts, lesson, out)
+    if origin == DONE:
+        return _keep(out, report)
+    _say_plan(course, origin)
+    with TrainingBar("train", course.steps) as shown:
+        outcome = fit(
+            lesson.pack,
+            [course],
+            tokens_per_pass=learning.tokens_per_pass,
+            listener=shown,
+            checkpoint=out.parent / "work" / "train",
+            save_steps=config.save_steps,
+        )[course.name]
+    manifest = _write_adapter(facts, lesson, outcome, origin, out)
+    _note(outcome, manifest, report)
+    progress = outcome.progress
+    say(
+        "train",
+        f"{progress.status} after {progress.step} steps; validation loss {progress.validation_losses[0]:.3f} → "
+        f"{progress.best_loss:.3f} (epoch {progress.best_epoch} kept)",
+    )
+    return out
+
+
+def _keep(out: Path, report: Path) -> Path:
+    from loramill.pack.manifest import read_manifest
+
+    manifest = read_manifest(out)
+    say("train", "kept the adapter: it was trained on exactly these rows and settings")
+    diary().note({"adapter": manifest.digest, "base": manifest.base, "base_digest": manifest.base_digest})
+    if not report.is_file():
+        facts = {"validation_loss": manifest.validation_loss, "adapter": manifest.digest}
+        write_json(report, {"status": "kept", "started_from": manifest.started_from, **facts})
+    return out
+
+
+DONE = "done"
+"""Marks an adapter that needs no training any more."""
+
+
+def _start(
+    config: TrainConfig, course: "Course", facts: dict[str, Any], lesson: "Lesson", out: Path
+) -> tuple["Course", str | None]:
+    """Return the course with its first weights, and the digest of the adapter they came from (or `DONE`).
+
+    Raises:
+        AdapterError: ``start_from`` names a folder that is no adapter for this base.
+    """
+    from dataclasses import replace
+
+    from loramill.pack.manifest import read_manifest
+
+    if config.start_from == "scratch":
+        return course, None
+    named = config.start_from != "last"
+    folder = Path(config.start_from) if named else out
+    try:
+        manifest = read_manifest(folder)
+    except AdapterError:
+        if named:
+            raise
+        return course, None
+    if not named and manifest.training == facts and manifest.base_digest == lesson.pack.base.digest:
+        if manifest.rows_digest == _rows_digest(lesson):
+            return course, DONE
+        return replace(course, start=_weights(lesson, folder)), manifest.digest
+    return (replace(course, start=_weights(lesson, folder)), manifest.digest) if named else (course, None)
+
+
+def _weights(lesson: "Lesson", folder: Path) -> Any:
+    lesson.pack.load("start", folder)
+    weights = lesson.pack.weights("start")
+    lesson.pack.remove("start")
+    return weights
+
+
+def _say_plan(course: "Course", origin: str | None) -> None:
+    tokens = sum(len(row.ids) for row in course.train)
+    targets = sum(row.targets for row in course.train)
+    start = f"from adapter {origin[:12]}" if origin else "from scratch"
+    say(
+        "train",
+        f"plan: {len(course.train)} rows, {tokens:,} tokens ({targets:,} learnt), {course.steps_per_epoch} steps x "
+        f"{course.epochs} epochs, rank {course.shape.rank}, {start}",
+    )
+
+
+def _training_facts(
+    config: TrainConfig, learning: LearningConfig, settings: Settings, lesson: "Lesson"
+) -> dict[str, Any]:
+    """Return what decides the adapter besides its rows and its start."""
+    from loramill.prompts import template_digest
+
+    base = lesson.pack.base
+    sections = {"train": config, "learning": learning, "settings": settings}
+    facts = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    return facts | {"template": template_digest(base.tokenizer, base.template)}
+
+
+def _rows_digest(lesson: "Lesson") -> str:
+    import hashlib
+
+    ids = [sorted(record.id for record in part) for part in (lesson.train, lesson.validation)]
+    return hashlib.sha256(str(ids).encode()).hexdigest()
+
+
+def _write_adapter(
+    facts: dict[str, Any], lesson: "Lesson", outcome: "Outcome", origin: str | None, out: Path
+) -> "Manifest":
+    from loramill.pack.manifest import Manifest, adapter_digest, library_versions, write_manifest
+    from loramill.pack.members import shape_facts
+    from loramill.prompts import template_digest
+
+    pack, course = lesson.pack, outcome.course
+    made: list[Manifest] = []
+
+    def fill(folder: Path) -> None:
+        pack.add(course.name, course.shape)
+        pack.set_weights(course.name, outcome.best)
+        pack.save(course.name, folder)
+        pack.remove(course.name)
+        manifest = Manifest(
+            digest=adapter_digest(folder),
+            domain=diary().domain,
+            base=pack.base.name,
+            base_digest=pack.base.digest,
+            template_digest=template_digest(pack.base.tokenizer, pack.base.template),
+            shape=shape_facts(course.shape),
+            training=facts,
+            rows_digest=_rows_digest(lesson),
+            rows=sorted(record.id for record in lesson.train),
+            started_from=origin,
+            validation_loss=outcome.progress.best_loss,
+            libraries=library_versions(),
+        )
+        made.append(manifest)
+        write_manifest(folder, manifest)
+
+    write_folder(out, fill)
+    return made[0]
+
+
+def _note(outcome: "Outcome", manifest: "Manifest", report: Path) -> None:
+    from tasks.pictures import loss_curve
+
+    progress = outcome.progress
+    content = {
+        "status": progress.status,
+        "steps": progress.step,
+        "best_epoch": progress.best_epoch,
+        "validation_loss": progress.best_loss,
+        "validation_loss_before": progress.validation_losses[0],
+        "adapter": manifest.digest,
+        "started_from": manifest.started_from,
+    }
+    write_json(report, content)
+    picture = loss_curve(
+        report.with_name("train.png"),
+        f"{manifest.domain}: training",
+        progress.train_losses,
+        progress.validation_losses,
+        outcome.course.steps_per_epoch,
+    )
+    log = diary()
+    log.settings({"training": manifest.training})
+    log.note({"adapter": manifest.digest, "base": manifest.base, "base_digest": manifest.base_digest})
+    log.curve("train_loss", progress.train_losses)
+    log.curve("learning_rate", progress.rates)
+    log.curve("validation_loss", progress.validation_losses)
+    log.metrics({"best_validation_loss": progress.best_loss})
+    log.file(picture, "pictures")
+    log.file(report, "reports")
+
+
+if __name__ == "__main__":
+    run_as_stage(train)
