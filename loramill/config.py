@@ -343,6 +343,7 @@ def _allowed(place: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Plan
     for part in place:
         inner = model.model_fields[str(part)].annotation
-        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
         model = inner
     return sorted(model.model_fields)

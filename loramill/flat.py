@@ -140,7 +140,8 @@ def _device(value: Any, _: Mapping[str, Any]) -> tuple[list[Change], str]:
 def _resume(value: Any, _: Mapping[str, Any]) -> tuple[list[Change], str]:
     if not Path(str(value)).is_dir():
         raise ValueError(
-            f"folder {value!r} does not exist. A training that was stopped continues by itself here: leave the key empty for that"
+            f"folder {value!r} does not exist. A training that was stopped continues by itself here: "
+            "leave the key empty for that"
         )
     return [("train.start_from", str(value))], "train.start_from: training starts from this adapter"
 

@@ -7,13 +7,14 @@ so when it cannot answer. Adapters are stored, base weights never.
 import functools
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, cast
 
 from loramill.errors import TrackingError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loramill")
 P = ParamSpec("P")
+_PASSWORD: Final = re.compile(r"://[^/@\s]*@")
 Alias = Literal["champion", "challenger"]
 
 
@@ -45,23 +47,23 @@ def _tolerant(method: Callable[Concatenate["Diary", P], None]) -> Callable[Conca
     """Turn a failure to write into a warning; a silent diary writes nothing."""
 
     @functools.wraps(method)
-    def write(diary: "Diary", *args: P.args, **kwargs: P.kwargs) -> None:
-        if diary.run_id is None:
+    def write(diary: "Diary", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if not diary.run_id:
             return
         try:
             method(diary, *args, **kwargs)
         except Exception as error:  # whatever MLflow, its database or the disk raise
-            log.warning("the diary missed an entry (%s): %s", method.__name__, str(error).splitlines()[0])
+            log.warning("the diary missed an entry (%s): %s", method.__name__, _first_line(error))
 
-    return write
+    return cast(Callable[Concatenate["Diary", P], None], write)
 
 
 @dataclass(frozen=True)
 class Diary:
-    """What is written about one run; ``run_id`` None writes nothing."""
+    """What is written about one run; an empty ``run_id`` writes nothing."""
 
     domain: str
-    run_id: str | None = None
+    run_id: str = ""
 
     @_tolerant
     def note(self, tags: Mapping[str, object]) -> None:
@@ -100,14 +102,15 @@ class Diary:
     @contextmanager
     def child(self, name: str) -> Iterator["Diary"]:
         """Open a run below this one."""
-        if self.run_id is None:
+        if not self.run_id:
             yield self
             return
         with _run(self.domain, name, {"mlflow.parentRunId": self.run_id}) as diary:
             yield diary
 
 
-_current: ContextVar[Diary] = ContextVar("diary", default=Diary("unnamed"))
+_SILENT: Final = Diary("unnamed")
+_current: ContextVar[Diary] = ContextVar("diary", default=_SILENT)
 
 
 def diary() -> Diary:
@@ -149,7 +152,7 @@ def _started(domain: str, name: str, tags: Mapping[str, object]) -> Diary:
         run = _client().create_run(_experiment(domain), tags=plain, run_name=name)
         return Diary(domain, run.info.run_id)
     except Exception as error:  # tracking must not stop the work
-        log.warning("no diary for this run, the work goes on without it: %s", str(error).splitlines()[0])
+        log.warning("no diary for this run, the work goes on without it: %s", _first_line(error))
         return Diary(domain)
 
 
@@ -185,7 +188,7 @@ def register(adapter: Path, *, digest: str, facts: Mapping[str, object], metrics
         model = client.create_logged_model(
             _experiment(owner.domain),
             name=f"{owner.domain}-lora",
-            source_run_id=owner.run_id,
+            source_run_id=owner.run_id or None,
             model_type="lora",
             tags={key: str(value) for key, value in facts.items()} | {"digest": digest},
         )
@@ -198,7 +201,7 @@ def register(adapter: Path, *, digest: str, facts: Mapping[str, object], metrics
         version = client.create_model_version(
             owner.domain,
             f"models:/{model.model_id}",
-            run_id=owner.run_id,
+            run_id=owner.run_id or None,
             model_id=model.model_id,
             tags={"digest": digest},
         )
@@ -253,14 +256,19 @@ def _answering(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise TrackingError(
-            f"could not {what}: MLflow at {_without_password(tracking_uri())} says {str(error).splitlines()[0]!r}. "
+            f"could not {what}: MLflow at {_without_password(tracking_uri())} says {_first_line(error)!r}. "
             "Nothing is lost; run the same command again when it answers"
         ) from error
 
 
+def _first_line(error: Exception) -> str:
+    """Return what an error says in one line, without a password that its address may hold."""
+    text = _PASSWORD.sub("://***@", str(error)).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
 def _without_password(uri: str) -> str:
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if "@" in rest else uri
+    return _PASSWORD.sub("://***@", uri)
 
 
 def _experiment(domain: str) -> str:

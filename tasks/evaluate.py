@@ -17,6 +17,8 @@ from tasks.progress import bar, say
 from tasks.stage import run_as_stage
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from loramill.evaluation.verdict import Losses, Verdict
     from loramill.pack.members import Pack
 
@@ -100,12 +102,16 @@ def _answers(
     from loramill.evaluation.score import answers
 
     with bar("evaluate", len(test), "questions") as shown:
-        given = answers(pack, members, test, max_new_tokens, lambda: shown.update(1) and None)
+        given = answers(pack, members, test, max_new_tokens, lambda: _advance(shown))
     return [
         {"question": record.question, "reference": record.answer}
         | {_name(member): text for member, text in texts.items()}
         for record, texts in zip(test, given, strict=True)
     ]
+
+
+def _advance(shown: "tqdm[None]") -> None:
+    shown.update(1)
 
 
 def _note(out: Path, report: Path, content: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from tqdm import tqdm
 
@@ -21,7 +21,8 @@ def say(step: str, text: str) -> None:
 def bar(step: str, total: int, unit: str) -> Iterator["tqdm[None]"]:
     """Show a progress bar with ETA; where nobody watches, one line every 10 seconds."""
     watched = sys.stderr.isatty()
-    shape = f"  {step:<9} {{percentage:3.0f}}%|{{bar:24}}| {{n_fmt}}/{{total_fmt}} {unit} [{{elapsed}}<{{remaining}}]{{postfix}}"
+    count = f"{{n_fmt}}/{{total_fmt}} {unit} [{{elapsed}}<{{remaining}}]{{postfix}}"
+    shape = f"  {step:<9} {{percentage:3.0f}}%|{{bar:24}}| {count}"
     with tqdm(
         total=total,
         bar_format=shape,
@@ -30,7 +31,7 @@ def bar(step: str, total: int, unit: str) -> Iterator["tqdm[None]"]:
         file=sys.stderr,
         ascii=not watched,
     ) as shown:
-        yield shown
+        yield cast("tqdm[None]", shown)
 
 
 class TrainingBar:

@@ -46,8 +46,8 @@ def _check(config: ValidationConfig, kept: list[Record], read: int, report: Path
     dropped = read - len(kept)
     if len(kept) < config.min_rows:
         raise DataError(
-            f"{len(kept)} usable rows of {read}, validation.min_rows asks for {config.min_rows}; {report} names every dropped row. "
-            "Mend those or write more"
+            f"{len(kept)} usable rows of {read}, validation.min_rows asks for {config.min_rows}; "
+            f"{report} names every dropped row. Mend those or write more"
         )
     if dropped > config.max_dropped * read:
         raise DataError(

@@ -103,9 +103,8 @@ def read_text(path: Path) -> str:
 
 def _dialogues(text: str, name: Path, config: ValidationConfig) -> Iterator[Record | Refused]:
     """Yield one record per block of lines; blocks are parted by an empty line."""
-    speakers: dict[str, Role] = dict.fromkeys(config.user_roles, "user") | dict.fromkeys(
-        config.assistant_roles, "assistant"
-    )
+    speakers: dict[str, Role] = dict.fromkeys(config.user_roles, "user")
+    speakers |= dict.fromkeys(config.assistant_roles, "assistant")
     block: list[tuple[Role, str]] = []
     first = 1
     for number, line in enumerate([*text.splitlines(), ""], start=1):
@@ -187,7 +186,7 @@ def _turns(turns: list[Any], system: Any, source: str) -> Record | Refused:
     for turn in turns:
         role = turn.get("role", turn.get("from")) if isinstance(turn, dict) else None
         content = turn.get("content", turn.get("value")) if isinstance(turn, dict) else None
-        if role not in SHAREGPT or not isinstance(content, str):
+        if not isinstance(role, str) or role not in SHAREGPT or not isinstance(content, str):
             return Refused(source, f"a turn needs a role ({', '.join(SHAREGPT)}) and text, got {str(turn)[:80]!r}", "")
         block.append((SHAREGPT[role], content))
     return _conversation(block, source)

@@ -56,7 +56,7 @@ def _part_of_group(group: Sequence[Record], config: SplitConfig, ledger: Mapping
     known = {ledger[record.id] for record in group if record.id in ledger}
     for part in ("test", "validation", "train"):
         if part in known:
-            return part  # type: ignore[return-value]
+            return part
     key = min(record.id for record in group)
     place = int(hashlib.sha256(f"split:{key}".encode()).hexdigest()[:12], 16) / 16**12
     if place < config.test:
@@ -69,6 +69,7 @@ def _check(parts: Mapping[Part, Sequence[Record]], config: SplitConfig, rows: in
     if tests < config.min_test_rows:
         missing = config.min_test_rows - tests
         raise DataError(
-            f"{rows} rows leave {tests} for testing, too few to decide anything (split.min_test_rows is {config.min_test_rows}): "
-            f"write about {round(missing / config.test)} more rows, or raise split.test ({config.test})"
+            f"{rows} rows leave {tests} for testing, too few to decide anything "
+            f"(split.min_test_rows is {config.min_test_rows}): write about {round(missing / config.test)} more rows, "
+            f"or raise split.test ({config.test})"
         )

@@ -32,9 +32,8 @@ def rule(config: PromoteConfig, verdicts: Mapping[str, Mapping[str, Any]], *, is
     for reference, verdict in verdicts.items():
         good = verdict["outcome"] == "better" or (asked[reference] == "not worse" and verdict["outcome"] != "worse")
         passed = passed and good
-        reasons.append(
-            f"{'passed' if good else 'failed'}: against {reference} the test rows say {verdict['outcome']!r}, asked for {asked[reference]!r}"
-        )
+        said, mark = verdict["outcome"], "passed" if good else "failed"
+        reasons.append(f"{mark}: against {reference} the test rows say {said!r}, asked for {asked[reference]!r}")
     if passed:
         return Ruling("promoted", tuple(reasons))
     return Ruling("kept the champion" if "champion" in verdicts else "no champion yet", tuple(reasons))

@@ -34,9 +34,10 @@ def _verdict(content: dict[str, Any], ruling: dict[str, Any]) -> Text:
     for reference, verdict in content["verdicts"].items():
         text.append(f"adapter against {reference}: ")
         text.append(verdict["outcome"].upper(), style=f"bold {COLOURS[verdict['outcome']]}")
+        before, after = content["loss"][reference], content["loss"]["challenger"]
         text.append(
-            f"\n  loss on {verdict['rows']} held-out rows {content['loss'][reference]:.3f} → {content['loss']['challenger']:.3f} "
-            f"nats per token, gain {verdict['gain']:.3f} ({verdict['low']:.3f} to {verdict['high']:.3f}), p = {verdict['p_value']:.4f}"
+            f"\n  loss on {verdict['rows']} held-out rows {before:.3f} → {after:.3f} nats per token, "
+            f"gain {verdict['gain']:.3f} ({verdict['low']:.3f} to {verdict['high']:.3f}), p = {verdict['p_value']:.4f}"
             f"\n  so many rows can show gains from about {verdict['detectable']:.3f} on\n"
         )
     text.append("decision: ")

@@ -58,7 +58,8 @@ def find_base(base: Base, cache: Path, on_step: OnStep = lambda step, steps, los
         return str(_checked_folder(path))
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise BaseModelError(
-            f"base {source!r} does not exist; give `embedded`, a name in conf/bases/, an existing folder, or a hub id owner/name"
+            f"base {source!r} does not exist; give `embedded`, a name in conf/bases/, an existing folder, "
+            "or a hub id owner/name"
         )
     return source
 

@@ -114,8 +114,7 @@ def _train_tokenizer(recipe: Recipe) -> Any:
     raw.train_from_iterator([*texts, *["system user assistant\n"] * 100], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=_with_bytes(raw, specials),
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        **{"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
         chat_template=TEMPLATE,
         clean_up_tokenization_spaces=False,
         model_max_length=2048,
@@ -135,7 +134,7 @@ def _train_model(recipe: Recipe, tokenizer: Any, on_step: Callable[[int, int, fl
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(_llama_config(recipe, tokenizer))
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
-    warm, total = recipe.steps // 10, recipe.steps
+    warm, total = max(1, recipe.steps // 10), recipe.steps
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, 1.0) * (1.0 - 0.95 * step / total)
     )
@@ -147,7 +146,8 @@ def _train_model(recipe: Recipe, tokenizer: Any, on_step: Callable[[int, int, fl
         rate.step()
         optimizer.zero_grad()
         on_step(step, total, loss.item())
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _llama_config(recipe: Recipe, tokenizer: Any) -> LlamaConfig:

@@ -56,11 +56,11 @@ def token_losses(model: PreTrainedModel, rows: PackedRows, draws: Mapping[str, D
     keys = {
         segment.member: _keys(rows, segment, draws[segment.member])
         for segment in rows.segments
-        if segment.member in draws
+        if segment.member is not None and segment.member in draws
     }
-    with _routed(model, Route(rows, cast(Mapping[str, Tensor], keys))):
+    with _routed(model, Route(rows, keys)):
         hidden_1ND = hidden_states(model, rows)
-    return head_losses(model.get_output_embeddings(), _Take.apply(hidden_1ND[0], rows.asked_T), rows.targets_T)
+    return head_losses(model.get_output_embeddings(), _apply(_Take, hidden_1ND[0], rows.asked_T), rows.targets_T)
 
 
 def hidden_states(model: PreTrainedModel, rows: PackedRows) -> Tensor:
@@ -72,7 +72,7 @@ def hidden_states(model: PreTrainedModel, rows: PackedRows) -> Tensor:
 
 def head_losses(head: nn.Module, hidden_TD: Tensor, targets_T: Tensor) -> Tensor:
     """Return the loss of each target; at most `LOGITS` logits exist at a time, and none is kept for the backward pass."""
-    return cast(Tensor, _HeadLosses.apply(hidden_TD, head.weight, head.bias, targets_T))
+    return _apply(_HeadLosses, hidden_TD, head.weight, head.bias, targets_T)
 
 
 def check_packed_forward(model: PreTrainedModel, rows: PackedRows) -> None:
@@ -182,15 +182,19 @@ def _attend_within_rows(
     )
     attended = attended_RHLD.transpose(1, 2).flatten(2).flatten(0, 1)  # (R x L, H x D)
     heads, size = attended_RHLD.shape[1], attended_RHLD.shape[3]
-    return _Take.apply(attended, rows.places_N).view(1, -1, heads, size), None
+    return _apply(_Take, attended, rows.places_N).view(1, -1, heads, size), None
 
 
 def _padded(heads_1HND: Tensor, rows: PackedRows) -> Tensor:
     """Lay the tokens of each row into a grid, zeros beyond its end; shape (R, H, L, D)."""
     _, heads, _, size = heads_1HND.shape
     tokens = heads_1HND[0].transpose(0, 1).flatten(1)  # (N, H x D)
-    grid = _Put.apply(tokens, rows.places_N, rows.shape[0] * rows.shape[1])
+    grid = _apply(_Put, tokens, rows.places_N, rows.shape[0] * rows.shape[1])
     return grid.view(*rows.shape, heads, size).transpose(1, 2)
+
+
+def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+    return cast(Tensor, function.apply(*arguments))
 
 
 class _HeadLosses(torch.autograd.Function):

@@ -67,8 +67,7 @@ class Pack:
             base_model_name_or_path=self.base.name,
         )
         try:
-            with torch.random.fork_rng(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
+            with torch.random.fork_rng():
                 torch.manual_seed(shape.seed)
                 self._hang(name, config)
         except ValueError as error:
@@ -96,8 +95,7 @@ class Pack:
 
     def remove(self, name: str) -> None:
         """Take an adapter off the base."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with _peft_warnings_off():
             self._model().delete_adapter(name)
 
     def weights(self, name: str) -> dict[str, Tensor]:
@@ -143,8 +141,7 @@ class Pack:
 
     def save(self, name: str, folder: Path) -> None:
         """Write an adapter as PEFT does, straight into ``folder``: it opens with ``PeftModel.from_pretrained``."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with _peft_warnings_off():
             self._model().save_pretrained(str(folder), selected_adapters=[name])
         inner = folder / name
         for file in inner.iterdir() if inner.is_dir() else ():
@@ -156,10 +153,11 @@ class Pack:
             file.chmod(0o644)
 
     def _hang(self, name: str, config: LoraConfig) -> None:
-        if self._peft is None:
-            self._peft = cast(PeftModel, get_peft_model(self.base.model, config, adapter_name=name))
-        else:
-            self._peft.add_adapter(name, config)
+        with _peft_warnings_off():
+            if self._peft is None:
+                self._peft = cast(PeftModel, get_peft_model(self.base.model, config, adapter_name=name))
+            else:
+                self._peft.add_adapter(name, config)
         self.base.model.eval()
         for key, weight in self._peft.named_parameters():
             weight.requires_grad_("lora_" in key)
@@ -177,6 +175,15 @@ def shape_of(manifest: Manifest) -> Shape:
 def shape_facts(shape: Shape) -> dict[str, Any]:
     """Return a shape as plain values for a manifest."""
     return {**asdict(shape), "target_modules": list(shape.target_modules)}
+
+
+@contextmanager
+def _peft_warnings_off() -> Iterator[None]:
+    """PEFT warns of adapters that come and go, which is what a pack is, and calls a deprecated name of transformers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class Trial:
     outcome: Outcome
 
 
-def search(
+def search(  # noqa: PLR0913 - four things to search with, four that hear of it or keep it
     pack: Pack,
     study: "Study",
     config: SearchConfig,

@@ -167,7 +167,7 @@ def _gradients(active: list[Student], work: Mapping[str, tuple[Row, ...]], token
             losses_T.sum() / targets[name]
             for (name, _, _), losses_T in zip(part, active[0].pack.losses(batches, draws), strict=True)
         ]
-        torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(sums).sum().backward()
         for (name, _, _), value in zip(part, sums, strict=True):
             losses[name] += value.item()
     return losses
