@@ -78,6 +78,14 @@ class ValidationConfig(Section):
     max_dropped: float = Field(default=0.3, ge=0.0, le=1.0)
     """A larger share of dropped rows stops the run."""
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_answer_chars > self.max_answer_chars:
+            raise ValueError(
+                f"min_answer_chars ({self.min_answer_chars}) must not exceed max_answer_chars ({self.max_answer_chars})"
+            )
+        return self
+
 
 class SplitConfig(Section):
     """Which rows are learnt from, which choose, and which only judge."""
@@ -155,7 +163,7 @@ class SearchConfig(Section):
     """What is taken without a search."""
     pack: PositiveInt = 4
     """Trials trained at once on the one base."""
-    epochs: PositiveInt = 3
+    epochs: PositiveInt = 2
     """Epochs of a trial that is not pruned."""
     rank: tuple[PositiveInt, ...] = Field(default=(4, 8, 16), min_length=1)
     """Ranks tried."""
@@ -312,6 +320,10 @@ def _base_layers(base: object, conf: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return [{"base": {"source": name}}, differs]
     content = read_yaml(path)
+    known = sorted({*Base.model_fields, *Plan.model_fields} - {"base"})
+    unknown = [f"  {key}: unknown key; allowed here: {', '.join(known)}" for key in content if key not in known]
+    if unknown:
+        raise ConfigError(f"{path}: {len(unknown)} wrong\n" + "\n".join(unknown))
     facts = {key: content[key] for key in content if key in Base.model_fields}
     sections = {key: content[key] for key in content if key not in Base.model_fields}
     return [{"base": facts, **sections}, differs]

@@ -44,3 +44,7 @@ class TrackingError(LoramillError, RuntimeError):
 
 class DiskFullError(LoramillError, OSError):
     """No room to write."""
+
+    def __str__(self) -> str:
+        """Say what happened, without the number."""
+        return self.strerror or super().__str__()

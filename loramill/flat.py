@@ -48,7 +48,7 @@ def translate(path: Path, artifacts: Path) -> Translated:
         ConfigError: an unknown key, a path that does not exist, or a value that cannot be used; all at once.
     """
     content = read_yaml(path)
-    unknown = sorted(set(content) - set(KEYS))
+    unknown = sorted(set(content) - set(KEYS), key=str)
     problems = [f"{key}: unknown key; known are {', '.join(KEYS)}" for key in unknown]
     changes: list[Change] = []
     said: list[str] = []
@@ -57,7 +57,7 @@ def translate(path: Path, artifacts: Path) -> Translated:
             continue
         try:
             made, words = KEYS[key](value, content)
-        except ValueError as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             problems.append(f"{key}: {error}")
             continue
         changes += made
@@ -68,8 +68,8 @@ def translate(path: Path, artifacts: Path) -> Translated:
     plan = artifacts / path.stem / f"{path.stem}.yaml"
     nested = _nested([("search.trials", 0), *changes])
     write_text(plan, f"# translated from {path}\n{yaml.safe_dump(nested, allow_unicode=True, sort_keys=False)}")
-    output = Path(content["output_dir"]) if content.get("output_dir") else None
-    return Translated(plan, Path(content["train_data_dir"]), output, tuple(said))
+    output = Path(str(content["output_dir"])) if content.get("output_dir") else None
+    return Translated(plan, Path(str(content["train_data_dir"])), output, tuple(said))
 
 
 def _to(place: str, kind: Callable[[Any], Any]) -> Callable[[Any, Mapping[str, Any]], tuple[list[Change], str]]:
@@ -113,13 +113,22 @@ def _task(value: Any, _: Mapping[str, Any]) -> tuple[list[Change], str]:
 
 
 def _rank(value: Any, content: Mapping[str, Any]) -> tuple[list[Change], str]:
-    alpha = float(content.get("lora_alpha") or 2 * int(value))
-    return [("search.fixed.rank", int(value)), ("search.fixed.alpha_ratio", alpha / int(value))], "search.fixed.rank"
+    rank = int(value)
+    if rank < 1:
+        raise ValueError(f"a rank must be a positive whole number, got {value!r}")
+    alpha = float(content.get("lora_alpha") or 2 * rank)
+    return [("search.fixed.rank", rank), ("search.fixed.alpha_ratio", alpha / rank)], "search.fixed.rank"
 
 
 def _alpha(value: Any, content: Mapping[str, Any]) -> tuple[list[Change], str]:
     rank = int(content.get("lora_rank") or 8)
     return [("search.fixed.alpha_ratio", float(value) / rank)], f"search.fixed.alpha_ratio ({value} / rank {rank})"
+
+
+def _modules(value: Any, _: Mapping[str, Any]) -> tuple[list[Change], str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"a list of names is needed, as in [q_proj, v_proj], got {value!r}")
+    return [("learning.target_modules", value)], "learning.target_modules"
 
 
 def _half(value: Any, _: Mapping[str, Any]) -> tuple[list[Change], str]:
@@ -132,7 +141,7 @@ def _half(value: Any, _: Mapping[str, Any]) -> tuple[list[Change], str]:
 
 
 def _device(value: Any, _: Mapping[str, Any]) -> tuple[list[Change], str]:
-    if value not in {"auto", "cpu", "cuda", "mps"}:
+    if value not in ("auto", "cpu", "cuda", "mps"):
         raise ValueError(f"one of auto, cpu, cuda, mps, got {value!r}")
     return [("base.device", value)], "base.device"
 
@@ -159,7 +168,7 @@ KEYS: Mapping[str, Callable[[Any, Mapping[str, Any]], tuple[list[Change], str]]]
     "lora_rank": _rank,
     "lora_alpha": _alpha,
     "lora_dropout": _to("learning.dropout", float),
-    "target_modules": _to("learning.target_modules", list),
+    "target_modules": _modules,
     "batch_size": _to("learning.batch", int),
     "epochs": _to("train.epochs", int),
     "learning_rate": _to("search.fixed.learning_rate", float),

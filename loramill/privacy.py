@@ -1,4 +1,4 @@
-"""Nothing here reports to anybody: the switches of every library that would."""
+"""The environment that our processes run in: nothing reports to anybody, and two trainings share a machine in peace."""
 
 import os
 from typing import Final
@@ -18,6 +18,12 @@ SWITCHES: Final = {
 }
 
 
+THREADS: Final = {"GOMP_SPINCOUNT": "2000"}
+"""Idle threads sleep soon: two trainings that spin for each other on the same cores are fifty times slower than one."""
+
+
 def switch_off_telemetry() -> None:
     """Set each switch in this process's environment, for it and its children, before the libraries are imported."""
     os.environ.update(SWITCHES)
+    for key, value in THREADS.items():
+        os.environ.setdefault(key, value)

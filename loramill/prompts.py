@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from jinja2 import TemplateError
+
 from loramill.errors import DataError
 from loramill.records import Message, Record
 
@@ -104,14 +106,20 @@ def _render(
             "take its instruct or chat version as base"
         )
     conversation = [{"role": message.role, "content": message.content} for message in messages]
-    return tokenizer.apply_chat_template(
-        conversation, tokenize=False, add_generation_prompt=answer_next, **dict(template)
-    )
+    try:
+        return tokenizer.apply_chat_template(
+            conversation, tokenize=False, add_generation_prompt=answer_next, **dict(template)
+        )
+    except TemplateError as error:
+        raise DataError(f"the base's chat template refuses this conversation: {error}") from error
 
 
 def _encode_turn(tokenizer: Tokenizer, record: Record, turn: int, template: TemplateArguments, max_tokens: int) -> Row:
-    prompt_text = _render(tokenizer, record.messages[:turn], template, answer_next=True)
-    full_text = _render(tokenizer, record.messages[: turn + 1], template, answer_next=False)
+    try:
+        prompt_text = _render(tokenizer, record.messages[:turn], template, answer_next=True)
+        full_text = _render(tokenizer, record.messages[: turn + 1], template, answer_next=False)
+    except DataError as error:
+        raise DataError(f"{record.source}: {error}") from error
     if not full_text.startswith(prompt_text):
         raise DataError(
             f"{record.source}: the chat template changes the prompt once an answer follows "
@@ -121,7 +129,7 @@ def _encode_turn(tokenizer: Tokenizer, record: Record, turn: int, template: Temp
     answer = _up_to_stop(tokenizer, record, tokenizer.encode(full_text[len(prompt_text) :], add_special_tokens=False))
     if len(prompt) + len(answer) > max_tokens:
         raise DataError(
-            f"{record.source}: {len(prompt)} + {len(answer)} tokens exceed train.max_tokens ({max_tokens}); "
+            f"{record.source}: {len(prompt)} + {len(answer)} tokens exceed learning.max_tokens ({max_tokens}); "
             "raise it or shorten the row, nothing is cut"
         )
     return Row(record.id, (*prompt, *answer), len(prompt))

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from loramill.errors import DataError
 from loramill.reports import write_text
@@ -48,7 +48,8 @@ class Record:
     @property
     def asked(self) -> tuple[Message, ...]:
         """Everything before the last assistant turn."""
-        return self.messages[:-1]
+        answers = [place for place, message in enumerate(self.messages) if message.role == "assistant"]
+        return self.messages[: answers[-1]] if answers else self.messages
 
 
 def write_records(path: Path, records: Iterable[Record]) -> Path:
@@ -72,14 +73,29 @@ def read_records(path: Path) -> list[Record]:
     if not path.is_file():
         raise DataError(f"{str(path)!r} does not exist; run the steps before this one (`dvc repro` does)")
     try:
-        return [_record(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (ValueError, KeyError, TypeError) as error:
+        # only a line feed ends a line: splitlines() would also cut at U+2028 inside a text
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [_record(json.loads(line)) for line in lines if line]
+    except (ValueError, RecursionError, DataError) as error:
         raise DataError(
             f"{str(path)!r} is not a file of records ({error}); delete it and run the step again"
         ) from error
 
 
-def _record(row: dict[str, object]) -> Record:
-    messages = row["messages"]
-    assert isinstance(messages, list)
-    return Record(tuple(Message(**message) for message in messages), str(row["source"]))
+def _record(row: object) -> Record:
+    if not isinstance(row, dict) or row.keys() != {"id", "source", "messages"}:
+        raise DataError("a row must have id, source and messages and nothing else")
+    if not isinstance(row["messages"], list) or not isinstance(row["source"], str):
+        raise DataError("messages must be a list, and source a text")
+    record = Record(tuple(_message(message) for message in row["messages"]), row["source"])
+    if record.id != row["id"]:
+        raise DataError(f"the row with id {row['id']!r} was changed: what it says has id {record.id!r}")
+    return record
+
+
+def _message(message: object) -> Message:
+    if not isinstance(message, dict) or message.keys() != {"role", "content"}:
+        raise DataError("a message must have role and content and nothing else")
+    if message["role"] not in get_args(Role) or not isinstance(message["content"], str):
+        raise DataError(f"a message must have a role of {', '.join(get_args(Role))} and a text")
+    return Message(message["role"], message["content"])

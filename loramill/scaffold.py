@@ -2,6 +2,7 @@
 
 import io
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ def make_domain(name: str, root: Path) -> list[str]:
     )
     write_text(plan, f"# What differs from conf/default.yaml for {name}.\nbase: embedded\n{sections}")
     (root / "data" / name).mkdir(parents=True, exist_ok=True)
-    _edit(root / "dvc.yaml", lambda content: content["vars"][0]["domains"].append(name))
-    _edit(root / "prefect.yaml", lambda content: content["deployments"].append(_deployment(content, name)))
+    _edit(root / "dvc.yaml", "vars", lambda content: content["vars"][0]["domains"].append(name))
+    _edit(
+        root / "prefect.yaml", "deployments", lambda content: content["deployments"].append(_deployment(content, name))
+    )
     return [
         f"made conf/{name}.yaml, data/{name}/, the stages in dvc.yaml, the deployment finetune/{name} in prefect.yaml",
         f"next: put your rows into data/{name}/ (.txt dialogues, .json, .jsonl or .csv), then `loramill run {name}`",
@@ -43,7 +46,7 @@ def make_domain(name: str, root: Path) -> list[str]:
 def _deployment(content: Any, name: str) -> dict[str, Any]:
     pattern = content["deployments"][0]
     return {
-        **pattern,
+        **{key: value if _has_anchor(value) else deepcopy(value) for key, value in pattern.items()},
         "name": name,
         "description": f"{name}, from rows to a registered adapter with a verdict.",
         "parameters": {"domain": name},
@@ -51,13 +54,32 @@ def _deployment(content: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _edit(path: Path, change: Any) -> None:
-    """Change a YAML file and keep its comments."""
+def _has_anchor(value: Any) -> bool:
+    """Whether a person gave this value a name (``&local``); what has none is copied, or one would be made up."""
+    anchor = getattr(value, "anchor", None)
+    return anchor is not None and anchor.value is not None
+
+
+def _edit(path: Path, section: str, change: Any) -> None:
+    """Change one top-level section of a YAML file; its comments and every other line stay as they are."""
     yaml = YAML()
-    yaml.width = 160
+    yaml.width = 4096
+    yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
-    content = yaml.load(path.read_text(encoding="utf-8"))
+    before = path.read_text(encoding="utf-8")
+    start, end = _lines_of(section, yaml.load(before))
+    content = yaml.load(before)
     change(content)
-    text = io.StringIO()
-    yaml.dump(content, text)
-    write_text(path, text.getvalue())
+    dumped = io.StringIO()
+    yaml.dump(content, dumped)
+    after = dumped.getvalue()
+    first, last = _lines_of(section, yaml.load(after))
+    old, new = before.split("\n"), after.split("\n")
+    write_text(path, "\n".join([*old[:start], *new[first:last], *([] if end is None else old[end:])]))
+
+
+def _lines_of(section: str, content: Any) -> tuple[int, int | None]:
+    """Return where a top-level section begins and where the next one does."""
+    starts = [content.lc.key(key)[0] for key in content]
+    start = content.lc.key(section)[0]
+    return start, min((line for line in starts if line > start), default=None)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loramill")
 P = ParamSpec("P")
-_PASSWORD: Final = re.compile(r"://[^/@\s]*@")
+_PASSWORD: Final = re.compile(r"://[^/\s]*@")
 Alias = Literal["champion", "challenger"]
 
 
@@ -231,9 +231,13 @@ def find(domain: str, alias: Alias) -> Version | None:
         try:
             return _version(domain, _client().get_model_version_by_alias(domain, alias))
         except MlflowException as error:
-            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"} and _is_missing(error):
                 return None
             raise
+
+
+def _is_missing(error: Exception) -> bool:
+    return "not found" in str(error).lower()
 
 
 def _by_digest(domain: str, digest: str) -> Version | None:
@@ -277,7 +281,8 @@ def _experiment(domain: str) -> str:
     if found := client.get_experiment_by_name(domain):
         return str(found.experiment_id)
     place = Path("mlruns/artifacts").resolve() / domain if tracking_uri().startswith("sqlite:") else None
-    return str(client.create_experiment(domain, artifact_location=place.as_uri() if place else None))
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on traces
+    return str(client.create_experiment(domain, artifact_location=place.as_uri() if place else None, tags=kind))
 
 
 def _client() -> "MlflowClient":

@@ -35,6 +35,7 @@ def open_lesson(step: str, base: Base, learning: LearningConfig, splits: Path) -
     train, validation = (read_records(splits / f"{part}.jsonl") for part in ("train", "validation"))
     loaded = load_with_bar(step, base)
     rows = [encode_all(loaded.tokenizer, part, loaded.template, learning.max_tokens) for part in (train, validation)]
+    encode_all(loaded.tokenizer, read_records(splits / "test.jsonl"), loaded.template, learning.max_tokens)
     return Lesson(Pack(loaded), train, validation, *rows)
 
 
@@ -47,7 +48,7 @@ def load_with_bar(step: str, base: Base) -> LoadedBase:
             if not shown:
                 say(step, "making the embedded base model (once, under a minute)")
                 shown.append(stack.enter_context(bar(step, total, "steps")))
-            shown[0].set_postfix_str(f", loss {loss:.2f}", refresh=False)
+            shown[0].set_postfix_str(f"loss {loss:.2f}", refresh=False)
             shown[0].update(done - shown[0].n)
 
         return load_base(base, base.cache, on_step)

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from tqdm import tqdm
 
-from loramill.training.loop import Tick
+if TYPE_CHECKING:
+    from loramill.training.loop import Tick
 
 
 def say(step: str, text: str) -> None:
@@ -51,12 +52,12 @@ class TrainingBar:
     ) -> None:
         self._context.__exit__(kind, error, trace)
 
-    def on_tick(self, tick: Tick) -> None:
+    def on_tick(self, tick: "Tick") -> None:
         """Move the bar."""
         self._bar.total = tick.total
         best = min(self._losses.values(), default=float("nan"))
         self._bar.set_postfix_str(
-            f", loss {min(tick.losses.values()):.3f}, validation {best:.3f}, {tick.tokens_per_second:,.0f} tokens/s",
+            f"loss {min(tick.losses.values()):.3f}, validation {best:.3f}, {tick.tokens_per_second:,.0f} tokens/s",
             refresh=False,
         )
         self._bar.update(tick.done - self._bar.n)

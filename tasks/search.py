@@ -130,7 +130,7 @@ def _study_name(course_key: str, config: SearchConfig, base_digest: str) -> str:
 
 def _asked(config: SearchConfig, learning: LearningConfig, base: Base, splits: Path) -> dict[str, Any]:
     """Return what the settings depend on, to tell later whether they still hold."""
-    ids = [json.loads(line)["id"] for line in (splits / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    ids = [json.loads(line)["id"] for line in (splits / "train.jsonl").read_text(encoding="utf-8").split("\n") if line]
     plan = {"search": config, "learning": learning, "base": base}
     return {"rows": sorted(ids)} | {name: section.model_dump(mode="json") for name, section in plan.items()}
 

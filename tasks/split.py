@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from loramill.config import SplitConfig
 from loramill.data.split import PARTS, Part, split_records
 from loramill.records import read_records, write_records
-from loramill.reports import read_json, write_folder, write_json
+from loramill.reports import read_json, restore_folder, write_folder, write_json
 from loramill.tracking import diary
 from tasks.progress import say
 from tasks.stage import run_as_stage
@@ -22,6 +22,7 @@ def split(config: SplitConfig, records: Path, out: Path, report: Path) -> Path:
         DataError: too few test rows to decide anything.
     """
     clean = read_records(records)
+    restore_folder(out)
     ledger: dict[str, Part] = read_json(out / "ledger.json") if (out / "ledger.json").is_file() else {}
     parts = split_records(clean, config, ledger)
     places = {record.id: part for part in PARTS for record in parts[part]}

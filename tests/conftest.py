@@ -8,6 +8,7 @@ import pytest
 from loramill.privacy import switch_off_telemetry
 
 switch_off_telemetry()
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: one thread is quicker than two that wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 ROOT = Path(__file__).parent.parent

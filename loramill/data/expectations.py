@@ -38,6 +38,9 @@ def rules(config: ValidationConfig) -> list[Rule]:
             {"min_value": config.min_answer_chars, "max_value": config.max_answer_chars},
         ),
         Rule(
+            "shortest", "ExpectColumnValueLengthsToBeBetween", "a turn of the conversation is empty", {"min_value": 1}
+        ),
+        Rule(
             "answer",
             "ExpectColumnValuesToNotMatchRegex",
             "placeholder left in the answer",
@@ -83,6 +86,10 @@ def _frame(records: Sequence[Record]) -> Any:
             "question": [record.question for record in records],
             "answer": [record.answer for record in records],
             "text": [f"{record.question}\n{record.answer}" for record in records],
+            "shortest": [
+                min((turn.content for turn in record.messages if turn.role != "system"), key=len, default="")
+                for record in records
+            ],
             "copy_of": pd.Series(copies, dtype=object),
         }
     )
@@ -92,7 +99,8 @@ def _validate(frame: Any, contract: Sequence[Rule]) -> list[dict[str, Any]]:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    for noisy in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     batch = (

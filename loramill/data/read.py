@@ -24,6 +24,8 @@ SHAREGPT: Mapping[str, Role] = {
     "system": "system",
 }
 QUESTIONS = ("instruction", "prompt", "question", "query", "问题", "提问")
+LONGEST_CELL = 2**31 - 1
+"""Python's own limit for a cell of a table is 131072 characters."""
 ANSWERS = ("output", "completion", "response", "answer", "回答", "答案")
 
 
@@ -143,14 +145,14 @@ def _objects(text: str, name: Path) -> Iterator[Record | Refused]:
         content = json.loads(text)
         rows = content if isinstance(content, list) else [content]
         parsed: list[tuple[int, object]] = list(enumerate(rows, start=1))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: an integer too long for Python
         parsed = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
             if not line.strip():
                 continue
             try:
                 parsed.append((number, json.loads(line)))
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 yield Refused(f"{name}:{number}", f"not valid JSON ({error})", line[:60])
     for number, row in parsed:
         yield _object(row, f"{name}:{number}")
@@ -161,7 +163,9 @@ def _object(row: Any, source: str) -> Record | Refused:
     if isinstance(row, list) and len(row) == 1:
         row = row[0]
     if not isinstance(row, dict):
-        return Refused(source, f"a row must be an object with keys, this is a {type(row).__name__}", str(row)[:60])
+        return Refused(
+            source, f"a row must be an object with keys, this is a {type(row).__name__}", _writable(str(row)[:60])
+        )
     for key in ("messages", "conversations"):
         if isinstance(row.get(key), list):
             return _turns(row[key], row.get("system"), source)
@@ -169,7 +173,7 @@ def _object(row: Any, source: str) -> Record | Refused:
     if question is None or answer is None:
         return Refused(
             source,
-            f"found no question and answer among its keys ({', '.join(map(str, row))}); use instruction and output",
+            f"found no question and answer among its keys ({_writable(', '.join(map(str, row)))}); use instruction and output",
             "",
         )
     if isinstance(row.get("input"), str) and row["input"].strip():
@@ -177,8 +181,20 @@ def _object(row: Any, source: str) -> Record | Refused:
     opening: list[tuple[Role, str]] = (
         [("system", row["system"])] if isinstance(row.get("system"), str) and row["system"] else []
     )
-    past = [turn for pair in row.get("history") or [] for turn in zip(("user", "assistant"), pair, strict=True)]
-    return _conversation([*opening, *past, ("user", question), ("assistant", answer)], source)  # type: ignore[list-item]
+    past = _history(row.get("history") or [])
+    if past is None:
+        return Refused(source, "history must be a list of pairs of texts: [[question, answer], …]", "")
+    return _conversation([*opening, *past, ("user", question), ("assistant", answer)], source)
+
+
+def _history(pairs: Any) -> list[tuple[Role, str]] | None:
+    """Return the turns of alpaca's ``history``, or nothing if it is no list of pairs of texts."""
+    turns: list[tuple[Role, str]] = []
+    for pair in pairs if isinstance(pairs, list) else [None]:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(said, str) for said in pair):
+            return None
+        turns += [("user", pair[0]), ("assistant", pair[1])]
+    return turns
 
 
 def _turns(turns: list[Any], system: Any, source: str) -> Record | Refused:
@@ -193,59 +209,78 @@ def _turns(turns: list[Any], system: Any, source: str) -> Record | Refused:
 
 
 def _table(text: str, path: Path, name: Path, separator: str) -> Iterator[Record | Refused]:
-    reader = csv.DictReader(io.StringIO(text), delimiter=separator)
-    columns = {(column or "").strip().lower() for column in reader.fieldnames or []}
-    if {"file", "prompt"} <= columns:
-        yield from _captions(reader, path, name)
-        return
-    for row in reader:
-        source = f"{name}:{reader.line_num}"
-        if None in row:
+    for number, row in _rows(text, path, separator):
+        source = f"{name}:{number}"
+        if {"file", "prompt"} <= row.keys():
+            yield _caption(row, path, source)
+        elif None in row:
             yield Refused(
                 source,
-                f"more cells than the header has columns ({len(columns)}); quote cells that hold a {separator!r}",
+                f"more cells than the header has columns ({len(row) - 1}); quote cells that hold a {separator!r}",
                 "",
             )
-            continue
-        yield _object({(key or "").strip().lower(): value for key, value in row.items()}, source)
-
-
-def _captions(reader: "csv.DictReader[str]", path: Path, name: Path) -> Iterator[Record | Refused]:
-    """Yield the rows of a ``metadata.csv`` with columns file and prompt: the file's text answers the prompt."""
-    for row in reader:
-        source = f"{name}:{reader.line_num}"
-        answer = _inside(path.parent, row.get("file") or "")
-        if answer is None or not answer.is_file():
-            yield Refused(source, f"file {row.get('file')!r} is not in {path.parent.name!r}", row.get("prompt") or "")
         else:
-            yield _conversation([("user", row.get("prompt") or ""), ("assistant", read_text(answer).strip())], source)
+            yield _object(row, source)
+
+
+def _rows(text: str, path: Path, separator: str = ",") -> Iterator[tuple[int, dict[Any, Any]]]:
+    """Yield the rows of a table by their columns in lower case, each with the number of its last line.
+
+    Raises:
+        DataError: it is no table.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=separator)
+    try:
+        reader.fieldnames = [(column or "").strip().lower() for column in reader.fieldnames or []]
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{str(path)!r} cannot be read as a table, line {reader.line_num}: {error}") from error
+
+
+def _caption(row: Mapping[Any, Any], path: Path, source: str) -> Record | Refused:
+    """Turn a row with columns file and prompt into a record: the file's text answers the prompt."""
+    answer, prompt = _inside(path.parent, row["file"] or ""), row["prompt"] or ""
+    if answer is None:
+        return Refused(source, f"file {row['file']!r} is not in {path.parent.name!r}", prompt)
+    return _conversation([("user", prompt), ("assistant", read_text(answer).strip())], source)
 
 
 def _captioned_files(captions: Path) -> set[Path]:
-    reader = csv.DictReader(io.StringIO(read_text(captions)))
-    found = (_inside(captions.parent, row.get("file") or "") for row in reader)
-    return {path.resolve() for path in found if path is not None}
+    """Return the files that a ``metadata.csv`` with columns file and prompt names as answers."""
+    rows = [row for _, row in _rows(read_text(captions), captions) if {"file", "prompt"} <= row.keys()]
+    found = (_inside(captions.parent, row["file"] or "") for row in rows)
+    return {path for path in found if path is not None} - {captions.resolve()}
 
 
 def _inside(folder: Path, name: str) -> Path | None:
     """Return the named file if it lies in ``folder``; a name that leads out of it is nobody's file."""
-    path = (folder / name).resolve()
-    return path if name and path.is_relative_to(folder.resolve()) else None
+    try:
+        path = (folder / name).resolve()
+        return path if name and path.is_relative_to(folder.resolve()) and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, a link to itself, a NUL
+        return None
 
 
 def _first(row: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
     return next((row[key] for key in keys if isinstance(row.get(key), str)), None)
 
 
+def _writable(text: str) -> str:
+    """Return a text that a file can hold: half a character becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _conversation(block: list[tuple[Role, str]], source: str) -> Record | Refused:
     messages = tuple(Message(role, content.strip()) for role, content in block)
+    if any(_writable(message.content) != message.content for message in messages):
+        return Refused(source, "half a character (a lone surrogate such as \\ud800), which no file can hold", "")
     spoken = [message.role for message in messages if message.role != "system"]
-    if (
-        not spoken
-        or spoken != [("user", "assistant")[index % 2] for index in range(len(spoken))]
-        or spoken[-1] != "assistant"
-    ):
-        order = " → ".join(spoken) or "nothing"
+    in_turn = spoken == [("user", "assistant")[index % 2] for index in range(len(spoken))]
+    if not spoken or not in_turn or messages[-1].role != "assistant":
+        shown = spoken if messages and messages[-1].role != "system" else [message.role for message in messages]
+        order = " → ".join(shown) or "nothing"
         return Refused(
             source, f"a conversation must go user → assistant and end with an answer, this one goes {order}", ""
         )

@@ -51,9 +51,9 @@ def _verdict(content: dict[str, Any], ruling: dict[str, Any]) -> Text:
 def _answers(content: dict[str, Any]) -> Table:
     table = Table(title="held-out questions, side by side", show_lines=True)
     columns = [name for name in ("base", "champion", "challenger") if name in content["loss"]]
-    table.add_column("question")
+    table.add_column("question", overflow="fold")
     for name in [*columns, "reference"]:
-        table.add_column("adapter" if name == "challenger" else name)
+        table.add_column("adapter" if name == "challenger" else name, overflow="fold")
     for row in content["answers"][:SHOWN]:
         table.add_row(_short(row["question"]), *(_short(row[name]) for name in columns), _short(row["reference"]))
     return table

@@ -78,6 +78,9 @@ def _interval(gains: Losses, signs: Losses, significance: float) -> tuple[float,
     centre = float(gains.mean())
     reach = float(np.abs(gains - centre).max()) * 2 + 1e-12
 
+    if _p_value(gains - (centre + reach), signs) > significance:
+        return -float("inf"), float("inf")  # too few rows for any pattern of signs to be rare enough
+
     def edge(direction: float) -> float:
         inside, outside = 0.0, reach
         for _ in range(30):

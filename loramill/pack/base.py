@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -101,7 +102,8 @@ def base_digest(name: str, model: PreTrainedModel | None = None) -> str:
     if not folder.is_dir():
         commit = getattr(model.config, "_commit_hash", None) if model is not None else None
         return str(commit or hashlib.sha256(name.encode()).hexdigest())
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in {".safetensors", ".json", ".model", ".jinja"}]
+    kinds = {".safetensors", ".json", ".model", ".jinja", ".txt"}
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in kinds]
     lines = [f"{path.name}:{_remembered_digest(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -129,7 +131,7 @@ def _checked_folder(path: Path) -> Path:
 def _loaded(base: Base, name: str, load: Callable[..., Any], **options: Any) -> Any:
     try:
         return load(name, revision=base.revision or "main", trust_remote_code=base.trust_remote_code, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise BaseModelError(_why_not(base, name, error)) from error
 
 

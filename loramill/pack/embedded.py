@@ -7,6 +7,8 @@ step can be tried, not to be talked to.
 
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from loramill.records import Message
 from loramill.reports import write_folder
 
 CORPUS = Path(__file__).parent / "corpus"
+COMMON_CHARACTERS = 1600
+"""Characters that get a token of their own."""
 SPEAKERS = {"用户": "user", "助手": "assistant"}
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
@@ -106,12 +110,11 @@ def _train_tokenizer(recipe: Recipe) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=recipe.vocabulary,
         special_tokens=specials[:3],
-        limit_alphabet=1600,  # rarer characters are learnt as their bytes, so that bytes are learnt
         initial_alphabet=[chr(code) for code in range(32, 127)],
         show_progress=False,
     )
     texts = [message.content for dialogue in corpus_dialogues() for message in dialogue]
-    raw.train_from_iterator([*texts, *["system user assistant\n"] * 100], trainer)
+    raw.train_from_iterator([*_without_rare(texts), *["system user assistant\n"] * 100], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=_with_bytes(raw, specials),
         **{"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
@@ -119,6 +122,14 @@ def _train_tokenizer(recipe: Recipe) -> Any:
         clean_up_tokenization_spaces=False,
         model_max_length=2048,
     )
+
+
+def _without_rare(texts: list[str]) -> list[str]:
+    """Cut texts at rare characters, which are learnt as their bytes; the trainer's own limit breaks ties at random."""
+    counts = Counter("".join(texts))
+    common = sorted(counts, key=lambda character: (-counts[character], character))[:COMMON_CHARACTERS]
+    rare = "".join(sorted(set(counts) - set(common)))
+    return [piece for text in texts for piece in (re.split(f"[{re.escape(rare)}]", text) if rare else [text]) if piece]
 
 
 def _with_bytes(raw: Tokenizer, specials: list[str]) -> Tokenizer:

@@ -62,7 +62,12 @@ def read_manifest(folder: Path) -> Manifest:
     digest = adapter_digest(folder)
     if not (folder / FILE).is_file():
         raise AdapterError(f"{str(folder)!r} has no {FILE}: it was not trained here, so its base cannot be checked")
-    manifest = Manifest(**read_json(folder / FILE))
+    try:
+        manifest = Manifest(**read_json(folder / FILE))
+    except (ValueError, TypeError) as error:
+        raise AdapterError(
+            f"{str(folder / FILE)!r} is damaged or of another version ({error}); train it again"
+        ) from error
     if manifest.digest != digest:
         raise AdapterError(
             f"{str(folder)!r} was changed after training: its files have digest {digest[:12]}, its manifest says "

@@ -96,7 +96,12 @@ class Pack:
     def remove(self, name: str) -> None:
         """Take an adapter off the base."""
         with _peft_warnings_off():
+            if self.names == [name]:
+                self._model().unload()  # the base is a plain model again
+                self._peft = None
+                return
             self._model().delete_adapter(name)
+        self._activate(self.names[0])
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """Return a copy of an adapter's weights under PEFT's own names."""
@@ -132,15 +137,16 @@ class Pack:
     @contextmanager
     def speaking(self, name: str | None) -> Iterator[Any]:
         """Give the transformers model that generates with one adapter, or as the bare base."""
-        if self._peft is None or name is None:
-            with self._peft.disable_adapter() if self._peft is not None else _nothing():
-                yield self.base.model
+        if name is not None:
+            self._activate(name)
+            yield self.base.model
             return
-        self._peft.set_adapter(name)
-        yield self.base.model
+        with self._model().disable_adapter() if self.names else _nothing():
+            yield self.base.model
 
     def save(self, name: str, folder: Path) -> None:
         """Write an adapter as PEFT does, straight into ``folder``: it opens with ``PeftModel.from_pretrained``."""
+        self._activate(name)
         with _peft_warnings_off():
             self._model().save_pretrained(str(folder), selected_adapters=[name])
         inner = folder / name
@@ -159,7 +165,16 @@ class Pack:
             else:
                 self._peft.add_adapter(name, config)
         self.base.model.eval()
-        for key, weight in self._peft.named_parameters():
+        self._let_learn()
+
+    def _activate(self, name: str) -> None:
+        """Make one adapter the one that PEFT's own forward uses; the packed forward does not care."""
+        self._model().set_adapter(name)
+        self._let_learn()
+
+    def _let_learn(self) -> None:
+        """All members may learn, the base may not; PEFT freezes every adapter but the active one."""
+        for key, weight in self._model().named_parameters():
             weight.requires_grad_("lora_" in key)
 
     def _model(self) -> PeftModel:

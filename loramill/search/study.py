@@ -5,6 +5,7 @@ that a study that was killed proposes what it would have proposed. Trials that w
 checkpoint and told under their old numbers.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def best(study: "Study") -> Tried:
     Raises:
         TrainingError: no trial ended with a loss.
     """
-    tried = [trial for trial in results(study) if trial.loss is not None and trial.state == "complete"]
+    tried = [trial for trial in results(study) if trial.state == "complete" and math.isfinite(trial.loss or math.inf)]
     if not tried:
         states = ", ".join(trial.state for trial in results(study)) or "none was tried"
         raise TrainingError(

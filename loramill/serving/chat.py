@@ -40,9 +40,9 @@ class Talk:
         """Answer with the adapter, in view of the turns before."""
         from loramill.pack.speak import answer
 
-        self.messages.append(Message("user", question))
-        text = answer(self.pack, self.domain, self.messages, max_new_tokens, on_text)
-        self.messages.append(Message("assistant", text))
+        asked = Message("user", question)
+        text = answer(self.pack, self.domain, [*self.messages, asked], max_new_tokens, on_text)
+        self.messages += [asked, Message("assistant", text)]
         return text
 
     def ask_base(self, max_new_tokens: int, on_text: Callable[[str], None]) -> str:

@@ -196,9 +196,15 @@ def _smaller(
 
 
 def _validate(students: list[Student], tokens_per_pass: int, listener: Listener) -> None:
-    """Score each student on its validation rows and let the listener prune."""
+    """Score each student on its validation rows and let the listener prune; smaller passes when memory runs out."""
     for student in students:
-        sums = evaluate(student.pack, student.name, student.course.validation, tokens_per_pass)
+        rows = student.course.validation
+        while True:
+            try:
+                sums = evaluate(student.pack, student.name, rows, tokens_per_pass)
+                break
+            except torch.OutOfMemoryError:
+                tokens_per_pass = _smaller(tokens_per_pass, {student.name: rows}, [student], listener)
         loss = sum(part for part, _ in sums) / sum(count for _, count in sums)
         student.judge(loss)
         if listener.on_epoch(student.name, student.epoch, loss) and student.is_training:
