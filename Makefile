@@ -31,7 +31,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 data: setup ## fetch the versioned sample data, if data/ is not there
-	@test -d data || dvc pull --quiet data.dvc
+	@test -d data || dvc pull --quiet --remote store data.dvc
 
 law: setup data ## labour law: from rows to a registered adapter with a verdict
 	@loramill run law

@@ -21,6 +21,7 @@ from loramill.pack.forward import Draw, check_packed_forward, token_losses
 from loramill.pack.manifest import Manifest, read_manifest
 from loramill.pack.rows import Batch, pack_rows
 from loramill.prompts import Row
+from loramill.reports import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class Pack:
         if inner.is_dir():
             inner.rmdir()
         (folder / "README.md").unlink(missing_ok=True)
+        _sort_targets(folder / "adapter_config.json")
         for file in folder.iterdir():
             file.chmod(0o644)
 
@@ -180,6 +182,14 @@ class Pack:
     def _model(self) -> PeftModel:
         assert self._peft is not None, "the pack has no member yet"
         return self._peft
+
+
+def _sort_targets(path: Path) -> None:
+    """PEFT writes target modules in an order that differs from process to process; equal adapters get equal files."""
+    content = read_json(path)
+    if isinstance(content.get("target_modules"), list):
+        content["target_modules"] = sorted(content["target_modules"])
+    write_json(path, content)
 
 
 def shape_of(manifest: Manifest) -> Shape:

@@ -1,0 +1,90 @@
+"""Steps killed with -9 while they work: the same command again continues and ends with the same adapter."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from loramill.pack.manifest import read_manifest
+from loramill.records import write_records
+from tests.factories import records
+
+SETTINGS = {"rank": 4, "alpha_ratio": 2.0, "learning_rate": 5.0e-3}
+
+
+@pytest.fixture
+def project(tmp_path: Path, root: Path, tiny_folder: Path) -> Path:
+    """A folder with splits, settings and a plan on the tiny base; the steps run in it as DVC runs them."""
+    shutil.copytree(root / "conf", tmp_path / "conf")
+    plan = {
+        "base": str(tiny_folder),
+        "search": {"trials": 4, "pack": 2, "epochs": 6, "rank": [4], "alpha_ratio": [1.0, 2.0]},
+        "train": {"epochs": 12, "patience": 12, "save_steps": 3},
+    }
+    (tmp_path / "conf/law.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
+    rows = records(60)
+    for part, some in (("train", rows[:40]), ("validation", rows[40:50]), ("test", rows[50:])):
+        write_records(tmp_path / f"splits/{part}.jsonl", some)
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
+    return tmp_path
+
+
+def start(project: Path, root: Path, step: str, out: str) -> "subprocess.Popen[bytes]":
+    extra = ["settings=settings.yaml"] if step == "train" else []
+    command = [sys.executable, "-m", f"tasks.{step}", "conf/law.yaml", "splits=splits", *extra]
+    paths = [f"out={out}", f"report={Path(out).parent}/reports/{step}.json"]
+    store = f"sqlite:///{project}/{Path(out).parent.name}.db"
+    environment = os.environ | {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": store}
+    with (project / "said.log").open("wb") as said:
+        return subprocess.Popen([*command, *paths], cwd=project, env=environment, stderr=said)
+
+
+def run(project: Path, root: Path, step: str, out: str) -> str:
+    process = start(project, root, step, out)
+    code = process.wait(120)
+    said = (project / "said.log").read_text(encoding="utf-8")
+    assert code == 0, said
+    return said
+
+
+def kill_once_there(process: "subprocess.Popen[bytes]", file: Path, number: int) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    process.wait(30)
+
+
+def test_training_killed_continues_and_ends_with_the_same_adapter(project: Path, root: Path) -> None:
+    run(project, root, "train", "whole/adapter")
+    killed = start(project, root, "train", "killed/adapter")
+    kill_once_there(killed, project / "killed/work/train/progress.json", signal.SIGKILL)
+    assert not (project / "killed/adapter").exists()
+    assert "continues after step" in run(project, root, "train", "killed/adapter")
+    assert read_manifest(project / "killed/adapter").digest == read_manifest(project / "whole/adapter").digest
+
+
+def test_search_killed_continues_and_ends_with_the_same_settings(project: Path, root: Path) -> None:
+    run(project, root, "search", "whole/settings.yaml")
+    killed = start(project, root, "search", "killed/settings.yaml")
+    kill_once_there(killed, project / "killed/work/search/checkpoint/progress.json", signal.SIGKILL)
+    run(project, root, "search", "killed/settings.yaml")
+    whole, resumed = (project / f"{name}/settings.yaml" for name in ("whole", "killed"))
+    assert resumed.read_text(encoding="utf-8") == whole.read_text(encoding="utf-8")
+
+
+def test_ctrl_c_ends_in_order_and_says_what_to_do(project: Path, root: Path) -> None:
+    stopped = start(project, root, "train", "stopped/adapter")
+    kill_once_there(stopped, project / "stopped/work/train/progress.json", signal.SIGINT)
+    assert stopped.returncode == 1
+    said = (project / "said.log").read_text(encoding="utf-8")
+    assert "train: stopped. The same command continues where it was." in said
+    assert "Traceback" not in said
