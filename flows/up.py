@@ -41,7 +41,8 @@ def up(mlflow: str = MLFLOW) -> None:
             start("prefect-server", _prefect("server", "start", "--port", str(urlsplit(api).port or 4200)))
             _wait_for(f"{api}/health", "prefect-server")
         _deploy()
-        start("prefect-worker", _prefect("worker", "start", "--pool", POOL, "--limit", "2"))
+        # One run at a time: a limit that lives with the worker. A limit kept by the server outlives a killed run and blocks.
+        start("prefect-worker", _prefect("worker", "start", "--pool", POOL, "--limit", "1"))
         _say("starting the MLflow UI …")
         start("mlflow", _mlflow(prepare_store(), mlflow))
         _wait_for(f"{mlflow}/health", "mlflow")
@@ -95,11 +96,10 @@ def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
 
 
 def _deploy() -> None:
-    """Create the work pool and the limit of one training at a time, and apply prefect.yaml."""
+    """Create the work pool and apply prefect.yaml."""
     _say("applying prefect.yaml …")
     steps: list[tuple[list[str], Callable[[str], bool]]] = [
         (_prefect("work-pool", "create", POOL, "--type", "process"), lambda text: "already exists" in text),
-        (_prefect("concurrency-limit", "create", "gpu", "1"), lambda text: "already exists" in text),
         (_prefect("deploy", "--all"), lambda text: False),
     ]
     for command, is_fine in steps:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from loramill.pack.members import Pack
 
 
-@task(name="evaluate", cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(config: EvaluateConfig, base: Base, splits: Path, adapter: Path, out: Path, report: Path) -> Path:
     """Leave losses, answers and verdicts in ``out``. A bad adapter is a result, not an error.
 

@@ -16,7 +16,7 @@ from tasks.progress import TrainingBar, say
 from tasks.stage import run_as_stage
 
 
-@task(name="search", cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="search", cache_policy=NO_CACHE)
 def search(config: SearchConfig, learning: LearningConfig, base: Base, splits: Path, out: Path, report: Path) -> Path:
     """Leave the best settings in ``out`` as YAML that a person can read and commit.
 

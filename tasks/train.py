@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.lesson import Lesson
 
 
-@task(name="train", cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="train", cache_policy=NO_CACHE)
 def train(
     config: TrainConfig, learning: LearningConfig, base: Base, splits: Path, settings: Path, out: Path, report: Path
 ) -> Path:
