@@ -25,7 +25,7 @@ def project(tmp_path: Path, root: Path, tiny_folder: Path) -> Path:
     plan = {
         "base": str(tiny_folder),
         "search": {"trials": 4, "pack": 2, "epochs": 6, "rank": [4], "alpha_ratio": [1.0, 2.0]},
-        "train": {"epochs": 12, "patience": 12, "save_steps": 3},
+        "train": {"epochs": 24, "patience": 24, "save_steps": 3},
     }
     (tmp_path / "conf/law.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
     rows = records(60)
@@ -42,7 +42,12 @@ def start(project: Path, root: Path, step: str, out: str) -> "subprocess.Popen[b
     store = f"sqlite:///{project}/{Path(out).parent.name}.db"
     environment = os.environ | {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": store}
     with (project / "said.log").open("wb") as said:
-        return subprocess.Popen([*command, *paths], cwd=project, env=environment, stderr=said)
+        return subprocess.Popen([*command, *paths], cwd=project, env=environment, stderr=said, preexec_fn=hear_ctrl_c)
+
+
+def hear_ctrl_c() -> None:
+    """A background job is started deaf to Ctrl-C, and so are its children; a person's terminal is not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(project: Path, root: Path, step: str, out: str) -> str:
