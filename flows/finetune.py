@@ -7,7 +7,6 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.places import Places
 from flows.runs import begin
 from tasks.evaluate import evaluate
 from tasks.promote import promote
@@ -45,4 +44,4 @@ def finetune(domain: str = "law", data: Path | None = None, force: bool = False)
 if __name__ == "__main__":
     from flows.runs import run_here
 
-    run_here(finetune, Places)
+    run_here(finetune)

@@ -50,7 +50,7 @@ def _diary(domain: str, plan: Plan) -> Iterator[Diary]:
         yield opened
 
 
-def run_here(flow: Any, places: type[Places]) -> None:
+def run_here(flow: Any) -> None:
     """Run the flow as the command line says, then print what a person wants to know.
 
     It uses the Prefect server of this folder's settings if that one answers, else a temporary one.
@@ -64,7 +64,7 @@ def run_here(flow: Any, places: type[Places]) -> None:
         sys.exit(f"\nerror: {error}")
     except KeyboardInterrupt:
         sys.exit("\nstopped. Nothing is lost: the same command continues where it was.")
-    _print_summary(places(Path(arguments.domain).stem))
+    _print_summary(Places(Path(arguments.domain).stem))
 
 
 def _arguments() -> argparse.Namespace:

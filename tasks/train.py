@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from loramill.config import Base, LearningConfig, Settings, TrainConfig, read_settings
 from loramill.errors import AdapterError
-from loramill.reports import write_folder, write_json
+from loramill.reports import restore_folder, write_folder, write_json
 from loramill.tracking import diary
 from tasks.progress import TrainingBar, say
 from tasks.stage import run_as_stage
@@ -103,6 +103,7 @@ def _start(
 
     if config.start_from == "scratch":
         return course, None
+    restore_folder(out)
     named = config.start_from != "last"
     folder = Path(config.start_from) if named else out
     try:

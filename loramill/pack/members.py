@@ -125,10 +125,6 @@ class Pack:
         model = self._model()
         return [weight for key, weight in model.named_parameters() if f".{name}." in key]
 
-    def dropout(self, name: str) -> float:
-        """Return the adapter's dropout."""
-        return float(cast(LoraConfig, self._model().peft_config[name]).lora_dropout)
-
     def losses(self, batches: Sequence[Batch], draws: Mapping[str, Draw] | None = None) -> list[Tensor]:
         """Return, for each batch, the loss of each of its targets (nats), all from one forward pass."""
         rows = pack_rows(batches, self.base.device)

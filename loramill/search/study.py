@@ -93,7 +93,8 @@ def best(study: "Study") -> Tried:
     Raises:
         TrainingError: no trial ended with a loss.
     """
-    tried = [trial for trial in results(study) if trial.state == "complete" and math.isfinite(trial.loss or math.inf)]
+    complete = [trial for trial in results(study) if trial.state == "complete"]
+    tried = [trial for trial in complete if trial.loss is not None and math.isfinite(trial.loss)]
     if not tried:
         states = ", ".join(trial.state for trial in results(study)) or "none was tried"
         raise TrainingError(
