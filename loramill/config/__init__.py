@@ -1,0 +1,52 @@
+"""The plan: what ``conf/`` may say, typed and frozen, and how it is read.
+
+`SECTIONS` maps each step to its section: pydantic reserves the name ``validate``.
+"""
+
+from loramill.config.load import domain_file, domains, load_plan, parse_plan, read_settings, read_yaml
+from loramill.config.sections import (
+    Base,
+    EvaluateConfig,
+    LearningConfig,
+    LearningRates,
+    Plan,
+    PromoteConfig,
+    SearchConfig,
+    Section,
+    Settings,
+    SplitConfig,
+    TrainConfig,
+    ValidationConfig,
+)
+
+__all__ = [
+    "SECTIONS",
+    "Base",
+    "EvaluateConfig",
+    "LearningConfig",
+    "LearningRates",
+    "Plan",
+    "PromoteConfig",
+    "SearchConfig",
+    "Section",
+    "Settings",
+    "SplitConfig",
+    "TrainConfig",
+    "ValidationConfig",
+    "domain_file",
+    "domains",
+    "load_plan",
+    "parse_plan",
+    "read_settings",
+    "read_yaml",
+]
+
+SECTIONS = {
+    "validate": "validation",
+    "split": "split",
+    "search": "search",
+    "train": "train",
+    "evaluate": "evaluate",
+    "promote": "promote",
+}
+"""Step -> its section in ``conf/``; the order is the story's."""
