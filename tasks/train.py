@@ -1,5 +1,6 @@
 """Step ``train``: splits and settings in, LoRA adapter out."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from loramill.config import Base, LearningConfig, Settings, TrainConfig, read_settings
-from loramill.errors import AdapterError
+from loramill.errors import AdapterError, TrainingError
 from loramill.reports import restore_folder, write_folder, write_json
 from loramill.tracking import diary
 from tasks.progress import TrainingBar, say
@@ -62,6 +63,7 @@ def train(
             checkpoint=out.parent / "work" / "train",
             save_steps=config.save_steps,
         )[course.name]
+    _check_finite(outcome)
     manifest = _write_adapter(facts, lesson, outcome, origin, out)
     _note(outcome, manifest, report)
     progress = outcome.progress
@@ -71,6 +73,14 @@ def train(
         f"{progress.best_loss:.3f} (epoch {progress.best_epoch} kept)",
     )
     return out
+
+
+def _check_finite(outcome: "Outcome") -> None:
+    if not math.isfinite(outcome.progress.best_loss):
+        raise TrainingError(
+            f"the validation loss was never finite (it was {outcome.progress.validation_losses[-1]}): the base itself overflows; "
+            "load it in another dtype (base: {source: …, dtype: float32 or bfloat16}) or check its weights"
+        )
 
 
 def _keep(out: Path, report: Path) -> Path:

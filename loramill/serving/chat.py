@@ -23,9 +23,11 @@ class Talk:
     pack: "Pack"
     domain: str = ""
     messages: list[Message] = field(default_factory=list)
+    loaded: dict[str, str] = field(default_factory=dict)
+    """Digest of each domain's champion that hangs on the base."""
 
     def use(self, domain: str) -> str:
-        """Take a domain's champion, loading it at most once; return its digest.
+        """Take a domain's champion, loading it only when another one has taken its place; return its digest.
 
         Raises:
             ConfigError: no such domain.
@@ -57,8 +59,11 @@ class Talk:
             raise AdapterError(
                 f"{domain!r} has no champion yet: `loramill run {domain}` makes one if the test rows prove it"
             )
-        if domain not in self.pack.names:
+        if self.loaded.get(domain) != version.digest:
+            if domain in self.pack.names:
+                self.pack.remove(domain)
             self.pack.load(domain, version.folder)
+            self.loaded[domain] = version.digest
         return version.digest
 
 

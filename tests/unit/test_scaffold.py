@@ -36,8 +36,8 @@ def test_a_new_domain_has_a_plan_a_folder_stages_and_a_deployment(house: Path) -
     *old, new = yaml.safe_load((house / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert old == before
     assert (new["name"], new["parameters"]) == ("medical-qa", {"domain": "medical-qa"})
-    assert {key: new[key] for key in ("entrypoint", "concurrency_limit", "work_pool")} == {
-        key: old[0][key] for key in ("entrypoint", "concurrency_limit", "work_pool")
+    assert {key: new[key] for key in ("entrypoint", "work_pool")} == {
+        key: old[0][key] for key in ("entrypoint", "work_pool")
     }
     assert new["schedules"][0]["cron"] == "0 3 * * *"
     assert [line.split(" ")[0] for line in said] == ["made", "next:"]

@@ -81,6 +81,18 @@ def test_base_and_adapter_answer_the_same_question(
     ]
 
 
+def test_a_new_champion_takes_the_place_of_the_old_one(
+    talk: Talk, make_adapter: MakeAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk.use("law")
+    before = talk.pack.weights("law")
+    newer = Version("law", "2", "newer-digest", make_adapter("law-2", 9), "")
+    monkeypatch.setattr(room, "find", lambda domain, alias: newer)
+    assert talk.use("law") == "newer-digest"
+    after = talk.pack.weights("law")
+    assert any((before[name] != after[name]).any() for name in before)
+
+
 def test_another_domain_is_taken_and_the_conversation_begins_anew(
     talk: Talk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
