@@ -15,6 +15,7 @@ from flows.places import Places
 from loramill.config import Plan, domain_file, load_plan
 from loramill.errors import LoramillError
 from loramill.privacy import switch_off_telemetry
+from loramill.reports import disk_full_explained
 from loramill.tracking import Diary, diary, open_diary
 from tasks.memory import Memory, data_version, git_commit
 from tasks.progress import say
@@ -28,8 +29,7 @@ def begin(domain: str, *, force: bool) -> Iterator[tuple[Plan, Memory, Places]]:
         ConfigError: no such domain, or a wrong key or value in its files.
     """
     switch_off_telemetry()
-    path = Path(domain) if domain.endswith((".yaml", ".yml")) else domain_file(domain)
-    plan, place = load_plan(path, Path("conf")), Places(path.stem)
+    plan, place = _plan_of(domain)
     memory = Memory(place.domain, force=force)
     if memory.is_fresh():
         say("finetune", f"nothing changed for {place.domain} since the last run; `--force` runs it all the same")
@@ -38,6 +38,11 @@ def begin(domain: str, *, force: bool) -> Iterator[tuple[Plan, Memory, Places]]:
     with _diary(place.domain, plan):
         yield plan, memory, place
         diary().note({"data_md5": data_version()})
+
+
+def _plan_of(domain: str) -> tuple[Plan, Places]:
+    path = Path(domain) if domain.endswith((".yaml", ".yml")) else domain_file(domain)
+    return load_plan(path, Path("conf")), Places(path.stem)
 
 
 @contextmanager
@@ -58,7 +63,8 @@ def run_here(flow: Any) -> None:
     arguments = _arguments()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        with _server():
+        _plan_of(arguments.domain)  # a wrong word is told before a server is started for it
+        with _server(), disk_full_explained(Path("artifacts")):
             flow(arguments.domain, data=arguments.data, force=arguments.force)
     except LoramillError as error:
         sys.exit(f"\nerror: {error}")

@@ -1,7 +1,7 @@
 """Everything a person needs on one machine: Prefect server, deployments and a worker, MLflow UI. Ctrl-C stops them all.
 
-``python -m flows.up`` (or `make up`). Logs lie in ``artifacts/logs/``. A Prefect server that answers already is used, not
-started, and left running.
+``python -m flows.up`` (or `make up`); another address for the MLflow UI may follow. Logs lie in ``artifacts/logs/``. A Prefect
+server that answers already is used, not started, and left running.
 """
 
 import os
@@ -150,4 +150,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    up()
+    up(*sys.argv[1:2])

@@ -65,8 +65,32 @@ def new(
 
 
 @app.command()
-def check(domain: Domain) -> None:
-    """Say at once whether a domain's configuration is right; print it with every default."""
+def check(
+    domain: Domain,
+    rows: Annotated[int, typer.Option(help="Rows to show, besides the longest and those with a problem.", min=0)] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")] = False,
+    data_docs: Annotated[
+        bool, typer.Option("--data-docs", help="Write Great Expectations' Data Docs as well.")
+    ] = False,
+    config: Annotated[bool, typer.Option("--config", help="Only print the configuration with every default.")] = False,
+) -> None:
+    """Prove in seconds, without weights, what would be learnt: rows, tokens, plan, problems. Status 1 if it cannot start."""
+    if config:
+        _print_plan(domain)
+        return
+    from loramill.check import check_domain, show_json, show_terminal, write_data_docs
+
+    report, plan, page = check_domain(domain)
+    if data_docs:
+        print(f"Data Docs: {write_data_docs(domain, plan)}", file=sys.stderr)
+    if as_json:
+        show_json(report, page)
+    else:
+        show_terminal(report, plan, page, rows)
+    raise typer.Exit(0 if report.is_ready else 1)
+
+
+def _print_plan(domain: str) -> None:
     import yaml
 
     from loramill.config import domain_file, load_plan

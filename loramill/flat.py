@@ -1,6 +1,7 @@
 """The flat YAML of earlier LoRA tools: read unchanged, every key explained, unknown keys refused.
 
-One table says what each key became. The translation leaves a domain file below ``artifacts/<name>/`` and nothing in ``conf/``.
+One table says what each key became. The translation leaves a domain file below ``artifacts/flat-<name>/`` and nothing in
+``conf/``; so a file called law.yaml never touches what belongs to the domain law.
 """
 
 import shutil
@@ -65,7 +66,8 @@ def translate(path: Path, artifacts: Path) -> Translated:
     problems += [f"{key}: missing" for key in ("train_data_dir", "base_model") if not content.get(key)]
     if problems:
         raise ConfigError(f"{path}: {len(problems)} wrong\n" + "\n".join(f"  {problem}" for problem in problems))
-    plan = artifacts / path.stem / f"{path.stem}.yaml"
+    name = f"flat-{path.stem}"
+    plan = artifacts / name / f"{name}.yaml"
     nested = _nested([("search.trials", 0), *changes])
     write_text(plan, f"# translated from {path}\n{yaml.safe_dump(nested, allow_unicode=True, sort_keys=False)}")
     output = Path(str(content["output_dir"])) if content.get("output_dir") else None

@@ -6,16 +6,19 @@ for which that is not what the model would see, and an answer whose stop token w
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from jinja2 import TemplateError
 
 from loramill.errors import DataError
-from loramill.records import Message, Record
+from loramill.records import Message, Record, ToolCall
 
 TemplateArguments = Mapping[str, bool | str]
+Tools = Sequence[str]
+"""JSON texts, one per tool, as in `Record.tools`."""
 
 
 class Tokenizer(Protocol):
@@ -25,7 +28,7 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
     eos_token: str | None
 
-    def apply_chat_template(self, conversation: list[dict[str, str]], **arguments: object) -> str:
+    def apply_chat_template(self, conversation: list[dict[str, Any]], **arguments: object) -> str:
         """Render a conversation."""
         ...
 
@@ -54,20 +57,40 @@ class Row:
         return len(self.ids) - self.prompt_length
 
 
-def prompt_ids(tokenizer: Tokenizer, asked: Sequence[Message], template: TemplateArguments) -> list[int]:
-    """Return the token ids that a model is given before it answers."""
-    return tokenizer.encode(_render(tokenizer, asked, template, answer_next=True), add_special_tokens=False)
+def prompt_ids(
+    tokenizer: Tokenizer, asked: Sequence[Message], template: TemplateArguments, tools: Sequence[str] = ()
+) -> list[int]:
+    """Return the token ids that a model is given before it answers; ``tools`` are those of `Record.tools`."""
+    text = _render(tokenizer, asked, template, tools, answer_next=True)
+    return tokenizer.encode(text, add_special_tokens=False)
 
 
 def encode(tokenizer: Tokenizer, record: Record, template: TemplateArguments, max_tokens: int) -> list[Row]:
     """Render one row per assistant turn of ``record``, each exactly as a server would see it.
 
     Raises:
-        DataError: the template changes the prompt when the answer is appended; the stop token would not be learnt; nothing
-            would be learnt; or the row is longer than ``max_tokens`` (it is never cut).
+        DataError: the template changes the prompt when the answer is appended, or leaves out tools and calls that the row
+            has; the stop token would not be learnt; nothing would be learnt; or the row is longer than ``max_tokens``
+            (it is never cut).
     """
+    if record.tools or any(message.tool_calls for message in record.messages):
+        _check_tools(tokenizer, record, template)
     turns = [index for index, message in enumerate(record.messages) if message.role == "assistant"]
     return [_encode_turn(tokenizer, record, turn, template, max_tokens) for turn in turns]
+
+
+def turn_texts(tokenizer: Tokenizer, record: Record, turn: int, template: TemplateArguments) -> tuple[str, str]:
+    """Return what a server feeds before the assistant's turn number ``turn``, and the same with the answer.
+
+    Raises:
+        DataError: there is no chat template, or it refuses the conversation.
+    """
+    try:
+        prompt_text = _render(tokenizer, record.messages[:turn], template, record.tools, answer_next=True)
+        full_text = _render(tokenizer, record.messages[: turn + 1], template, record.tools, answer_next=False)
+    except DataError as error:
+        raise DataError(f"{record.source}: {error}") from error
+    return prompt_text, full_text
 
 
 def encode_all(
@@ -98,28 +121,60 @@ def template_digest(tokenizer: Tokenizer, template: TemplateArguments) -> str:
 
 
 def _render(
-    tokenizer: Tokenizer, messages: Sequence[Message], template: TemplateArguments, *, answer_next: bool
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    template: TemplateArguments,
+    tools: Sequence[str],
+    *,
+    answer_next: bool,
 ) -> str:
     if not tokenizer.chat_template:
         raise DataError(
             "this base has no chat template, so nobody can know how a server would ask it; "
             "take its instruct or chat version as base"
         )
-    conversation = [{"role": message.role, "content": message.content} for message in messages]
+    arguments = dict(template) | ({"tools": [json.loads(tool) for tool in tools]} if tools else {})
     try:
         return tokenizer.apply_chat_template(
-            conversation, tokenize=False, add_generation_prompt=answer_next, **dict(template)
+            [_turn(message) for message in messages], tokenize=False, add_generation_prompt=answer_next, **arguments
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError) as error:  # the last two: what a template's own expressions raise
         raise DataError(f"the base's chat template refuses this conversation: {error}") from error
 
 
-def _encode_turn(tokenizer: Tokenizer, record: Record, turn: int, template: TemplateArguments, max_tokens: int) -> Row:
+def _turn(message: Message) -> dict[str, Any]:
+    """Return a message as a server hands it to the template; tool keys only where there is something in them."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.tool_call_id:
+        turn["tool_call_id"] = message.tool_call_id
+    return turn
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": json.loads(call.arguments)}
+    return {"type": "function", "function": function} | ({"id": call.id} if call.id else {})
+
+
+def _check_tools(tokenizer: Tokenizer, record: Record, template: TemplateArguments) -> None:
+    """A template that knows no tools renders a row as if it had none: the model would learn to guess them."""
     try:
-        prompt_text = _render(tokenizer, record.messages[:turn], template, answer_next=True)
-        full_text = _render(tokenizer, record.messages[: turn + 1], template, answer_next=False)
+        whole = _render(tokenizer, record.messages, template, record.tools, answer_next=False)
+        without = _render(tokenizer, record.messages, template, (), answer_next=False) if record.tools else ""
     except DataError as error:
         raise DataError(f"{record.source}: {error}") from error
+    unsaid = [call.name for message in record.messages for call in message.tool_calls if call.name not in whole]
+    if unsaid or whole == without:
+        what = f"the call of {unsaid[0]!r}" if unsaid else f"the row's {len(record.tools)} tools"
+        raise DataError(
+            f"{record.source}: the base's chat template leaves out {what}; "
+            "take a base whose template knows tools, or remove the row"
+        )
+
+
+def _encode_turn(tokenizer: Tokenizer, record: Record, turn: int, template: TemplateArguments, max_tokens: int) -> Row:
+    prompt_text, full_text = turn_texts(tokenizer, record, turn, template)
     if not full_text.startswith(prompt_text):
         raise DataError(
             f"{record.source}: the chat template changes the prompt once an answer follows "

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,18 @@ from uuid import uuid4
 from loramill.errors import DiskFullError
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Replace ``path`` by ``text`` in one step.
+def write_text(path: Path, text: str | Iterable[str]) -> Path:
+    """Replace ``path`` by ``text``, whole or in parts, in one step.
 
     Raises:
         DiskFullError: the disk has no room; the old file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    with _disk_full_explained(path):
+    with disk_full_explained(path):
         try:
             with beside.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+                file.writelines([text] if isinstance(text, str) else text)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
@@ -57,7 +57,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     old = path.with_name(f".{path.name}.old")
-    with _disk_full_explained(path):
+    with disk_full_explained(path):
         try:
             beside.mkdir()
             fill(beside)
@@ -92,15 +92,25 @@ def digest_of_files(paths: list[Path]) -> str:
 
 
 @contextmanager
-def _disk_full_explained(path: Path) -> Iterator[None]:
+def disk_full_explained(path: Path) -> Iterator[None]:
+    """Turn any writer's way of saying that the disk of ``path`` is full into a `DiskFullError`."""
     try:
         yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if not _is_disk_full(error):
             raise
-        free = shutil.disk_usage(path.parent).free
+        free = shutil.disk_usage(path if path.is_dir() else path.parent).free
         message = (
             f"no room to write {str(path)!r}: {free / 1e6:.0f} MB are free on its disk. "
             "Nothing was lost: free some space and run the same command again, it continues."
         )
         raise DiskFullError(errno.ENOSPC, message) from error
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Some writers, safetensors and SQLite among them, say it in words only."""
+    said = ("No space left on device", "database or disk is full")
+    number = error.errno if isinstance(error, OSError) else None
+    return number in {errno.ENOSPC, errno.EDQUOT} or any(words in str(error) for words in said)

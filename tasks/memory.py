@@ -4,7 +4,9 @@ So that after a flow ``dvc repro`` finds nothing to do, and the other way round.
 """
 
 import logging
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +55,7 @@ class Memory:
     def _done(self, step: str) -> None:
         if self._repo is None:
             return
-        with _dvc_explained():
+        with _dvc_explained(), _stops_wait():
             if step == "validate" and self._repo.status(targets=["data.dvc"]):
                 self._repo.commit(target="data.dvc", force=True)
             self._repo.commit(target=f"{step}@{self._domain}", force=True)
@@ -93,6 +95,24 @@ def _open_repo() -> Any:
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
     return Repo(".")
+
+
+@contextmanager
+def _stops_wait() -> Iterator[None]:
+    """Let Ctrl-C wait a moment: DVC rewrites dvc.lock in place, and half of one is none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are heard in the main thread only
+        return
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda got, _: heard.append(got)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        for missed in heard:
+            signal.raise_signal(missed)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, cast
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from loramill.training.loop import Tick
+    from loramill.training.loop import Outcome, Tick
 
 
 def say(step: str, text: str) -> None:
@@ -42,6 +42,8 @@ class TrainingBar:
         self._step = step
         self._context = bar(step, total, "steps")
         self._losses: dict[str, float] = {}
+        self.speeds: list[float] = []
+        """Tokens per second of each step."""
 
     def __enter__(self) -> Self:
         self._bar = self._context.__enter__()
@@ -55,6 +57,7 @@ class TrainingBar:
     def on_tick(self, tick: "Tick") -> None:
         """Move the bar."""
         self._bar.total = tick.total
+        self.speeds.append(tick.tokens_per_second)
         best = min(self._losses.values(), default=float("nan"))
         self._bar.set_postfix_str(
             f"loss {min(tick.losses.values()):.3f}, validation {best:.3f}, {tick.tokens_per_second:,.0f} tokens/s",
@@ -66,6 +69,9 @@ class TrainingBar:
         """Remember the loss for the bar; a bar prunes nothing."""
         self._losses[name] = validation_loss
         return False
+
+    def on_end(self, outcome: "Outcome") -> None:
+        """Leave the place empty."""
 
     def on_note(self, text: str) -> None:
         """Print it above the bar."""

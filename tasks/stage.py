@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from loramill.config import Plan, load_plan
 from loramill.errors import ConfigError, LoramillError
 from loramill.privacy import switch_off_telemetry
+from loramill.reports import disk_full_explained
 
 
 def run_as_stage(task: Any) -> None:
@@ -19,7 +20,8 @@ def run_as_stage(task: Any) -> None:
     switch_off_telemetry()
     try:
         config, *pairs = sys.argv[1:]
-        _call(task, Path(config), dict(pair.split("=", 1) for pair in pairs))
+        with disk_full_explained(Path("artifacts")):
+            _call(task, Path(config), dict(pair.split("=", 1) for pair in pairs))
     except LoramillError as error:
         sys.exit(f"{task.name}: {error}")
     except KeyboardInterrupt:

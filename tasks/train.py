@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -65,7 +66,9 @@ def train(
         )[course.name]
     _check_finite(outcome)
     manifest = _write_adapter(facts, lesson, outcome, origin, out)
-    _note(outcome, manifest, report)
+    _note(
+        outcome, manifest, report, {"tokens_per_second": _median(shown.speeds), "device": lesson.pack.base.device.type}
+    )
     progress = outcome.progress
     say(
         "train",
@@ -78,8 +81,8 @@ def train(
 def _check_finite(outcome: "Outcome") -> None:
     if not math.isfinite(outcome.progress.best_loss):
         raise TrainingError(
-            f"the validation loss was never finite (it was {outcome.progress.validation_losses[-1]}): the base itself overflows; "
-            "load it in another dtype (base: {source: …, dtype: float32 or bfloat16}) or check its weights"
+            f"the validation loss was never finite (it was {outcome.progress.validation_losses[-1]}): "
+            "the base itself overflows; load it in another dtype (base: {source: …, dtype: float32}) or check its weights"
         )
 
 
@@ -177,7 +180,7 @@ def _write_adapter(
     made: list[Manifest] = []
 
     def fill(folder: Path) -> None:
-        pack.add(course.name, course.shape)
+        pack.add(course.name, course.shape, steps=course.steps)
         pack.set_weights(course.name, outcome.best)
         pack.save(course.name, folder)
         pack.remove(course.name)
@@ -202,7 +205,11 @@ def _write_adapter(
     return made[0]
 
 
-def _note(outcome: "Outcome", manifest: "Manifest", report: Path) -> None:
+def _median(speeds: list[float]) -> float | None:
+    return round(median(speeds), 1) if speeds else None
+
+
+def _note(outcome: "Outcome", manifest: "Manifest", report: Path, speed: dict[str, Any]) -> None:
     from tasks.pictures import loss_curve
 
     progress = outcome.progress
@@ -214,6 +221,7 @@ def _note(outcome: "Outcome", manifest: "Manifest", report: Path) -> None:
         "validation_loss_before": progress.validation_losses[0],
         "adapter": manifest.digest,
         "started_from": manifest.started_from,
+        **speed,
     }
     write_json(report, content)
     picture = loss_curve(

@@ -1,59 +1,115 @@
-"""Step ``validate``: raw rows in, clean records out, every dropped row with its reason."""
+"""Step ``validate``: raw rows in, clean records out, every dropped, changed or doubtful row with its reason."""
 
-from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from loramill.config import ValidationConfig
+from loramill.data.findings import Refused
 from loramill.errors import DataError
 from loramill.records import Record, write_records
-from loramill.reports import write_json
+from loramill.reports import write_json, write_text
 from loramill.tracking import diary
-from tasks.progress import say
+from tasks.progress import bar, say
 from tasks.stage import run_as_stage
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from loramill.data.contract import Outcome
+    from loramill.data.spool import Spool
+
+EXPORT: Final = "dropped.csv"
 
 
 @task(name="validate", cache_policy=NO_CACHE)
 def validate(config: ValidationConfig, data: Path, out: Path, report: Path) -> Path:
     """Read the rows of ``data``, hold them against the contract, and leave clean records in ``out``.
 
+    Besides ``report``, the dropped rows are left as ``dropped.csv`` for a person to mend.
+
     Raises:
         DataError: nothing readable, too few rows, or too many broken ones; ``report`` lists them all the same.
     """
-    from loramill.data.expectations import apply_contract
-    from loramill.data.read import read_folder
+    from loramill.data.contract import check_rows, kept_records
+    from loramill.data.export import dropped_csv
+    from loramill.data.spool import Spool
 
-    records, unreadable = read_folder(data, config)
-    kept, broken, verdicts = apply_contract(records, config)
-    dropped = [*unreadable, *broken]
-    content = {
-        "read": len(records) + len(unreadable),
-        "kept": len(kept),
-        "dropped": [vars(row) for row in dropped],
-        "reasons": dict(Counter(row.reason for row in dropped).most_common()),
-        "expectations": [{**verdict, "rows": len(verdict["rows"])} for verdict in verdicts],
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with Spool(out.parent) as spool:
+        with _checking(spool) as on_rows:
+            outcome = check_rows(_reading(config, data), config, spool, on_rows)
+        write_json(report, _told(outcome))
+        write_text(report.with_name(EXPORT), dropped_csv(outcome, spool))
+        diary().file(report, "reports")
+        _check(config, outcome, report)
+        write_records(out, kept_records(outcome, spool))
+    dropped, warned = len(outcome.dropped), len(outcome.warned)
+    tail = f", {warned} warnings (reasons in {report})" if dropped or warned else ""
+    say("validate", f"{len(outcome.kept)} rows kept, {dropped} dropped{tail}")
+    return out
+
+
+def _reading(config: ValidationConfig, data: Path) -> Iterator[Record | Refused]:
+    from loramill.data.read import read_folder, total_bytes
+
+    with bar("validate", total_bytes(data) if data.is_dir() else 0, "bytes read") as shown:
+        shown.unit_scale = True
+        yield from read_folder(data, config, on_bytes=shown.update)
+
+
+@contextmanager
+def _checking(spool: "Spool") -> Iterator[Callable[[int], object]]:
+    """Show a bar of checked rows from the moment when their number is known."""
+    with ExitStack() as stack:
+        shown: list[tqdm[None]] = []  # none while the rows are being read
+
+        def on_rows(count: int) -> None:
+            if not shown:
+                shown.append(stack.enter_context(bar("validate", len(spool), "rows checked")))
+            shown[0].update(count)
+
+        yield on_rows
+
+
+def _told(outcome: "Outcome") -> dict[str, Any]:
+    return {
+        "read": outcome.read,
+        "kept": len(outcome.kept),
+        "files": [{"file": file, **counts} for file, counts in outcome.files.items()],
+        "reasons": outcome.reasons,
+        "dropped": [vars(row) for row in outcome.dropped],
+        "changed": [vars(row) for row in outcome.changed],
+        "warned": [vars(row) for row in outcome.warned],
+        "expectations": outcome.expectations,
     }
-    write_json(report, content)
-    diary().file(report, "reports")
-    _check(config, kept, len(records) + len(unreadable), report)
-    say("validate", f"{len(kept)} rows kept, {len(dropped)} dropped" + (f" (reasons in {report})" if dropped else ""))
-    return write_records(out, kept)
 
 
-def _check(config: ValidationConfig, kept: list[Record], read: int, report: Path) -> None:
-    dropped = read - len(kept)
-    if len(kept) < config.min_rows:
+def _check(config: ValidationConfig, outcome: "Outcome", report: Path) -> None:
+    kept, dropped = len(outcome.kept), len(outcome.dropped)
+    if kept < config.min_rows:
         raise DataError(
-            f"{len(kept)} usable rows of {read}, validation.min_rows asks for {config.min_rows}; "
-            f"{report} names every dropped row. Mend those or write more"
+            f"{kept} usable rows of {outcome.read}, validation.min_rows asks for {config.min_rows}; "
+            f"{report} names every dropped row. Mend those or write more{_mostly(outcome)}"
         )
-    if dropped > config.max_dropped * read:
+    if dropped > config.max_dropped * outcome.read:
         raise DataError(
-            f"{dropped} of {read} rows were dropped, more than validation.max_dropped allows ({config.max_dropped:.0%}); "
-            f"{report} names each with its reason. Mend them, or raise the share if that is as it should be"
+            f"{dropped} of {outcome.read} rows were dropped, more than validation.max_dropped allows "
+            f"({config.max_dropped:.0%}); {report} names each with its reason, and {EXPORT} beside it holds what they say. "
+            f"Mend them, or raise the share if that is as it should be{_mostly(outcome)}"
         )
+
+
+def _mostly(outcome: "Outcome") -> str:
+    """Name the most frequent reasons, each with its first row: the report may be long."""
+    first = {row.rule: row for row in reversed(outcome.dropped)}
+    most = list(outcome.reasons.items())[:3]
+    lines = [f"\n  {count} x {rule}, first {first[rule].source}: {first[rule].reason}" for rule, count in most]
+    return f". Most frequent:{''.join(lines)}" if lines else ""
 
 
 if __name__ == "__main__":

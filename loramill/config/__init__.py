@@ -5,12 +5,17 @@
 
 from loramill.config.load import domain_file, domains, load_plan, parse_plan, read_settings, read_yaml
 from loramill.config.sections import (
+    Action,
     Base,
+    Columns,
     EvaluateConfig,
     LearningConfig,
     LearningRates,
+    Method,
+    PersonalKind,
     Plan,
     PromoteConfig,
+    Rules,
     SearchConfig,
     Section,
     Settings,
@@ -21,12 +26,17 @@ from loramill.config.sections import (
 
 __all__ = [
     "SECTIONS",
+    "Action",
     "Base",
+    "Columns",
     "EvaluateConfig",
     "LearningConfig",
     "LearningRates",
+    "Method",
+    "PersonalKind",
     "Plan",
     "PromoteConfig",
+    "Rules",
     "SearchConfig",
     "Section",
     "Settings",

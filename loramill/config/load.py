@@ -51,6 +51,8 @@ def load_plan(path: Path, conf: Path | None = None) -> Plan:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _over(merged, layer)
+    if (merged.get("learning") or {}).get("method") == "qlora":
+        merged["base"]["four_bit"] = True
     return parse_plan(merged, str(path))
 
 

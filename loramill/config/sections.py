@@ -1,10 +1,11 @@
 """What ``conf/`` may say: every knob, typed and frozen; a misspelt key is an error."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -13,6 +14,15 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+PersonalKind = Literal[
+    "phone", "id_card", "bank_card", "email", "address", "plate", "name", "contract_amount", "chat_account"
+]
+"""Personal data that can be told from its form and its surroundings."""
+
+
+Method = Literal["lora", "rslora", "dora", "pissa", "olora", "eva", "lora-plus", "qlora", "adalora", "ia3", "prefix"]
+"""Methods of adaptation."""
 
 
 class Section(BaseModel):
@@ -34,12 +44,76 @@ class Base(Section):
     """``auto`` is bfloat16 on CUDA and float32 elsewhere."""
     cache: Path = Path("artifacts/bases")
     """Folder in which the embedded base is kept."""
+    four_bit: bool = False
+    """Hold the weights in 4 bits (NF4; CUDA and the package bitsandbytes); ``learning.method: qlora`` says it for you."""
     trust_remote_code: bool = False
     """Run Python code that the model's folder brings along. Only for sources whose code you read."""
     stop_token: str | None = None
     """Token that ends an answer, where the tokenizer's own eos is another one than the chat template writes."""
     template: dict[str, bool | str] = Field(default_factory=dict)
     """Arguments for the base's chat template, the same in training and serving."""
+
+
+def _off(value: object) -> object:
+    return "off" if value is False else value  # YAML reads a bare `off` as false
+
+
+Action = Annotated[Literal["drop", "warn", "off"], BeforeValidator(_off)]
+"""``drop`` takes the row out and lists it, ``warn`` keeps it and lists it, ``off`` does not look."""
+
+
+class Rules(Section):
+    """What happens to a row that breaks a rule: what is certainly garbage is dropped, what a person has to judge is kept."""
+
+    exact_duplicate: Action = "drop"
+    """The same row occurs before."""
+    empty: Action = "drop"
+    """A turn says nothing, or the answer holds no letter and no digit."""
+    too_short: Action = "drop"
+    """Question or answer is shorter than ``min_question_chars`` or ``min_answer_chars``."""
+    too_long: Action = "drop"
+    """The answer is longer than ``max_answer_chars``."""
+    placeholder: Action = "drop"
+    """Something was never filled in: ``{{name}}``, ``TODO``, ``待补充``, ``<your answer>``."""
+    mojibake: Action = "drop"
+    """Text was read in a wrong encoding."""
+    repetition: Action = "drop"
+    """One character, phrase or sentence fills more than ``max_repeated`` of the answer."""
+    echo: Action = "drop"
+    """The answer is the question."""
+    special_token: Action = "drop"  # noqa: S105 - a token of text
+    """A token of a chat template stands in the text: ``<|im_end|>``, ``[INST]``."""
+    control_character: Action = "drop"
+    """A character that steers a terminal stands in the text."""
+    url_only: Action = "drop"
+    """The answer is a link."""
+    near_duplicate: Action = "warn"
+    """Question and answer are nearly those of an earlier row."""
+    same_answer: Action = "warn"
+    """Different questions get nearly the same answer, ``same_answer_rows`` of them or more."""
+    contradiction: Action = "warn"
+    """Nearly the same question gets answers that do not agree."""
+    fill_in: Action = "warn"
+    """A blank that may be meant: ``[姓名]``, ``{name}``, ``XXX``."""
+    wrong_language: Action = "warn"
+    """The answer is in another script than the set's, or than that of ``language``."""
+    cut_off: Action = "warn"
+    """The answer stops in mid-sentence."""
+    refusal: Action = "warn"
+    """Another assistant speaks of itself or declines."""
+    invisible_character: Action = "warn"
+    """A character without width stands in the text."""
+    html: Action = "warn"
+    """A web page left tags or entities."""
+
+
+class Columns(Section):
+    """Keys of an object, or columns of a table, that cannot be guessed."""
+
+    question: str | None = None
+    """Holds the question; none guesses it by its name."""
+    answer: str | None = None
+    """Holds the answer; none guesses it by its name."""
 
 
 class ValidationConfig(Section):
@@ -49,6 +123,8 @@ class ValidationConfig(Section):
     """Words that open a question in dialogue text."""
     assistant_roles: tuple[str, ...] = ("律师", "客服", "答", "A", "Assistant", "assistant")
     """Words that open an answer in dialogue text."""
+    columns: Columns = Columns()
+    """Where question and answer stand in tables and JSON."""
     min_rows: PositiveInt = 20
     """Fewer usable rows than this stop the run."""
     min_question_chars: PositiveInt = 2
@@ -59,6 +135,22 @@ class ValidationConfig(Section):
     """Longer answers are dropped and listed, never cut."""
     max_dropped: float = Field(default=0.3, ge=0.0, le=1.0)
     """A larger share of dropped rows stops the run."""
+    redact: tuple[PersonalKind, ...] = get_args(PersonalKind)
+    """Kinds of personal data that become placeholders before anything else sees a row; ``[]`` redacts nothing."""
+    same_row: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Texts that share this much of their 3-character pieces (Jaccard) say the same."""
+    same_answer_rows: int = Field(default=3, ge=2)
+    """So many different questions with the same answer are worth a look."""
+    max_repeated: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Answers of which a larger share is one phrase again and again are garbage."""
+    majority: float = Field(default=0.95, gt=0.5, le=1.0)
+    """A habit that this share of the answers has is a habit of the set: its script, its closing punctuation."""
+    language: Literal[
+        "auto", "zh", "en", "ja", "ko", "de", "fr", "es", "it", "pt", "ru", "el", "ar", "he", "hi", "th"
+    ] = "auto"
+    """Language of the answers, told by its script; ``auto`` takes what the majority has."""
+    rules: Rules = Rules()
+    """What happens to a row that breaks a rule."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -85,6 +177,8 @@ class SplitConfig(Section):
 class LearningConfig(Section):
     """What the training of every adapter has in common, in ``search`` and ``train`` alike."""
 
+    method: Method = "lora"
+    """How the base is adapted; docs/methods.md says what each word means and what it costs."""
     dropout: float = Field(default=0.05, ge=0.0, lt=1.0)
     """Share of inputs to the adapter that are zeroed in training."""
     target_modules: tuple[str, ...] = ("all-linear",)
@@ -103,6 +197,14 @@ class LearningConfig(Section):
     """AdamW's decoupled decay."""
     clip: PositiveFloat = 1.0
     """Largest norm of the adapter's gradient."""
+
+    @model_validator(mode="after")
+    def _carried_weights_stay(self) -> Self:
+        if self.method in ("pissa", "olora") and self.weight_decay:
+            raise ValueError(
+                f"{self.method} carries weights that must not decay: weight_decay is {self.weight_decay}, set 0"
+            )
+        return self
 
 
 class Settings(Section):

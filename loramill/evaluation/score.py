@@ -39,7 +39,7 @@ def answers(
     """Return, for each record, every member's answer."""
     given: list[dict[str | None, str]] = []
     for record in records:
-        given.append({member: answer(pack, member, record.asked, max_new_tokens) for member in members})
+        given.append({m: answer(pack, m, record.asked, max_new_tokens, tools=record.tools) for m in members})
         on_answer()
     return given
 

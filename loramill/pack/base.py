@@ -4,27 +4,32 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
 
 from loramill.config import Base
 from loramill.errors import BaseModelError
 from loramill.pack.embedded import make_embedded
 from loramill.reports import digest_of_file
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 OnStep = Callable[[int, int, float], None]
+HUB_SECONDS: Final = 5.0
+"""How long the hub may take to answer at all."""
 
 
 @dataclass(frozen=True)
 class LoadedBase:
     """A base model in memory, frozen, with its tokenizer."""
 
-    model: PreTrainedModel
+    model: "PreTrainedModel"
     tokenizer: Any
     """A transformers tokenizer; fits `loramill.prompts.Tokenizer`."""
     name: str
@@ -71,6 +76,8 @@ def load_tokenizer(base: Base, name: str) -> Any:
     Raises:
         BaseModelError: it cannot be had, or lacks a stop token.
     """
+    from transformers import AutoTokenizer
+
     tokenizer = _loaded(base, name, AutoTokenizer.from_pretrained)
     if base.stop_token is not None:
         if base.stop_token not in tokenizer.get_vocab():
@@ -85,18 +92,23 @@ def load_base(base: Base, cache: Path, on_step: OnStep = lambda step, steps, los
     Raises:
         BaseModelError: it does not exist, cannot be reached, brings code nobody allowed, or holds no safetensors.
     """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
     disable_progress_bar()
     name = find_base(base, cache, on_step)
-    device = _device(base.device)
+    device = find_device(base.device)
     tokenizer = load_tokenizer(base, name)
-    model = _loaded(base, name, AutoModelForCausalLM.from_pretrained, use_safetensors=True, dtype=_dtype(base, device))
+    options = {"use_safetensors": True, "dtype": _dtype(base, device), **_four_bit(base, device)}
+    model = _loaded(base, name, AutoModelForCausalLM.from_pretrained, **options)
     model.requires_grad_(False)
     model.eval()
-    model.to(device)
+    if not base.four_bit:
+        model.to(device)
     return LoadedBase(model, tokenizer, name, base_digest(name, model), dict(base.template))
 
 
-def base_digest(name: str, model: PreTrainedModel | None = None) -> str:
+def base_digest(name: str, model: "PreTrainedModel | None" = None) -> str:
     """Return sha256 over the weights, configuration and tokenizer of a folder, or the commit of a hub model."""
     folder = Path(name)
     if not folder.is_dir():
@@ -129,10 +141,32 @@ def _checked_folder(path: Path) -> Path:
 
 
 def _loaded(base: Base, name: str, load: Callable[..., Any], **options: Any) -> Any:
+    from safetensors import SafetensorError
+
+    options |= {"local_files_only": not Path(name).is_dir() and not _hub_answers()}
     try:
         return load(name, revision=base.revision or "main", trust_remote_code=base.trust_remote_code, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise BaseModelError(_why_not(base, name, error)) from error
+
+
+def _hub_answers() -> bool:
+    """Ask the hub once and shortly: its client tries for minutes before it takes what was downloaded earlier."""
+    from huggingface_hub.constants import ENDPOINT
+
+    if _is_offline():
+        return False
+    try:
+        with urlopen(ENDPOINT, timeout=HUB_SECONDS):  # noqa: S310 - the address of the user's own settings
+            return True
+    except HTTPError:
+        return True  # it answers, if only to refuse this page
+    except OSError:
+        return False
+
+
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE") not in (None, "", "0")
 
 
 def _why_not(base: Base, name: str, error: Exception) -> str:
@@ -146,14 +180,14 @@ def _why_not(base: Base, name: str, error: Exception) -> str:
         return f"base {name!r} has no *.safetensors weights, and pickled ones are never opened ({reason})"
     if Path(name).is_dir():
         return f"base folder {name!r} cannot be loaded: {reason}"
-    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") not in (None, "", "0") else ""
+    offline = " (HF_HUB_OFFLINE is set)" if _is_offline() else ""
     return (
-        f"base {base.source!r} is no folder here and the hub did not give it{offline}: {reason}. "
+        f"base {base.source!r} is no folder here and the hub did not give it{offline}: {reason.rstrip('.')}. "
         "Check the name and the network, or download it and write its folder as base"
     )
 
 
-def _device(wanted: str) -> torch.device:
+def find_device(wanted: str) -> torch.device:
     """Return the device that ``wanted`` means.
 
     Raises:
@@ -166,6 +200,30 @@ def _device(wanted: str) -> torch.device:
         found = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise BaseModelError(f"device {wanted!r} is not on this machine (it has: {found}); write device: auto")
     return torch.device(wanted)
+
+
+def _four_bit(base: Base, device: torch.device) -> dict[str, Any]:
+    """Return transformers' options for 4-bit weights, none if they are not wanted.
+
+    Raises:
+        BaseModelError: the machine or the environment cannot hold them.
+    """
+    if not base.four_bit:
+        return {}
+    if device.type != "cuda" or find_spec("bitsandbytes") is None:
+        raise BaseModelError(
+            "4-bit weights (learning.method: qlora, or four_bit: true in the base's file) need a CUDA device and "
+            f"`pip install bitsandbytes`; the device here is {device.type!r}. learning.method: lora runs everywhere"
+        )
+    from transformers import BitsAndBytesConfig
+
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": quantised, "device_map": {"": device}}
 
 
 def _dtype(base: Base, device: torch.device) -> torch.dtype:

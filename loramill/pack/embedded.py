@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from typing import TYPE_CHECKING, Any
 
 from loramill.records import Message
 from loramill.reports import write_folder
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Tensor
+    from transformers import LlamaConfig, LlamaForCausalLM
 
 CORPUS = Path(__file__).parent / "corpus"
 COMMON_CHARACTERS = 1600
@@ -73,7 +73,7 @@ def make_embedded(
     folder = embedded_folder(cache, recipe)
     if (folder / "model.safetensors").is_file():
         return folder
-    tokenizer = _train_tokenizer(recipe)
+    tokenizer = train_tokenizer(recipe)
     model = _train_model(recipe, tokenizer, on_step)
 
     def fill(place: Path) -> None:
@@ -101,8 +101,11 @@ def _dialogue(block: str) -> list[Message]:
     return [Message(SPEAKERS[speaker], content) for speaker, content in lines]  # type: ignore[arg-type]
 
 
-def _train_tokenizer(recipe: Recipe) -> Any:
-    """Characters and frequent words as tokens; a character it never saw becomes its bytes, so nothing is unknown."""
+def train_tokenizer(recipe: Recipe = Recipe()) -> Any:
+    """Make the tokenizer alone, in a second: characters and frequent words; the bytes of a character it never saw."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
     raw = Tokenizer(models.BPE(byte_fallback=True))
     raw.pre_tokenizer = pre_tokenizers.Punctuation()
     raw.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
@@ -132,8 +135,10 @@ def _without_rare(texts: list[str]) -> list[str]:
     return [piece for text in texts for piece in (re.split(f"[{re.escape(rare)}]", text) if rare else [text]) if piece]
 
 
-def _with_bytes(raw: Tokenizer, specials: list[str]) -> Tokenizer:
+def _with_bytes(raw: "Tokenizer", specials: list[str]) -> "Tokenizer":
     """Put the 256 byte tokens into the vocabulary: the trainer would split ``<0x0A>`` into its characters."""
+    from tokenizers import Tokenizer
+
     state = json.loads(raw.to_str())
     vocabulary = list(specials)
     vocabulary += [token for token, _ in sorted(state["model"]["vocab"].items(), key=lambda item: item[1])][3:]
@@ -141,9 +146,12 @@ def _with_bytes(raw: Tokenizer, specials: list[str]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(state))
 
 
-def _train_model(recipe: Recipe, tokenizer: Any, on_step: Callable[[int, int, float], None]) -> LlamaForCausalLM:
+def _train_model(recipe: Recipe, tokenizer: Any, on_step: Callable[[int, int, float], None]) -> "LlamaForCausalLM":
+    import torch
+    from transformers import LlamaForCausalLM
+
     torch.manual_seed(recipe.seed)
-    model = LlamaForCausalLM(_llama_config(recipe, tokenizer))
+    model = LlamaForCausalLM(llama_config(recipe, tokenizer))
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
     warm, total = max(1, recipe.steps // 10), recipe.steps
     rate = torch.optim.lr_scheduler.LambdaLR(
@@ -161,7 +169,10 @@ def _train_model(recipe: Recipe, tokenizer: Any, on_step: Callable[[int, int, fl
     return model
 
 
-def _llama_config(recipe: Recipe, tokenizer: Any) -> LlamaConfig:
+def llama_config(recipe: Recipe, tokenizer: Any) -> "LlamaConfig":
+    """Return the shape of the embedded base."""
+    from transformers import LlamaConfig
+
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.width,
@@ -177,8 +188,10 @@ def _llama_config(recipe: Recipe, tokenizer: Any) -> LlamaConfig:
     )
 
 
-def _blocks(recipe: Recipe, tokenizer: Any) -> Iterator[Tensor]:
+def _blocks(recipe: Recipe, tokenizer: Any) -> Iterator["Tensor"]:
     """Yield ``steps`` batches of shape (batch, block): the dialogues in a new order each time, end to end."""
+    import torch
+
     texts = [
         tokenizer.apply_chat_template([vars(message) for message in dialogue], tokenize=False)
         for dialogue in corpus_dialogues()

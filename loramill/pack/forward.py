@@ -15,12 +15,14 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from loramill.errors import BaseModelError
 from loramill.pack.dropout import keep_mask, token_keys
+from loramill.pack.methods import lora_layers
 from loramill.pack.rows import PackedRows, Segment
 
 ATTENTION = "loramill_rows"
@@ -115,12 +117,12 @@ def _keys(rows: PackedRows, segment: Segment, draw: Draw) -> Tensor:
 def _routed(model: PreTrainedModel, route: Route) -> Iterator[None]:
     """Let every LoRA layer follow ``route`` and attention stay within rows, for one pass."""
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attend_within_rows)
-    layers = [module for module in model.modules() if hasattr(module, "lora_A")]
+    layers = lora_layers(model)
     before = model.config._attn_implementation
     model.config._attn_implementation = ATTENTION
     try:
         for number, layer in enumerate(layers):
-            layer.forward = _lora_forward(cast(Any, layer), number, route)
+            layer.forward = _lora_forward(layer, number, route)
         yield
     finally:
         model.config._attn_implementation = before
@@ -151,7 +153,29 @@ def _with_adapter(layer: Any, number: int, route: Route, member: str | None, bas
         keep = keep_mask(route.keys[member], number, x_ND.shape[1], share)
         x_ND = x_ND * (keep * (1.0 / (1.0 - share))).to(x_ND.dtype)
     a, b = layer.lora_A[member].weight.to(x_ND.dtype), layer.lora_B[member].weight.to(x_ND.dtype)
+    if member in layer.lora_magnitude_vector:
+        return _with_magnitude(layer, member, base_ND, F.linear(F.linear(x_ND, a), b))
     return torch.addmm(base_ND, F.linear(x_ND, a), b.t(), alpha=layer.scaling[member])
+
+
+def _with_magnitude(layer: Any, member: str, base_ND: Tensor, change_ND: Tensor) -> Tensor:
+    """DoRA: each output of W + s·B·A is brought to a learnt magnitude; the norm takes no gradient, as in its paper."""
+    base = layer.get_base_layer()
+    with torch.no_grad():
+        norm_D = _row_norms(base, layer.lora_A[member].weight, layer.lora_B[member].weight, layer.scaling[member])
+    times_D = (layer.lora_magnitude_vector[member].weight / norm_D).to(base_ND.dtype)
+    plain_ND = base_ND if base.bias is None else base_ND - base.bias
+    whole_ND = times_D * torch.add(plain_ND, change_ND, alpha=layer.scaling[member])
+    return cast(Tensor, whole_ND if base.bias is None else whole_ND + base.bias)
+
+
+def _row_norms(base: nn.Module, a_RI: Tensor, b_OR: Tensor, scaling: float) -> Tensor:
+    """Return the norm of each row of W + s·B·A, shape (O,), without making that matrix."""
+    weight_OI = dequantize_module_weight(base).to(a_RI.dtype)
+    square_O = weight_OI.square().sum(1)
+    square_O += 2 * scaling * (b_OR * (weight_OI @ a_RI.t())).sum(1)
+    square_O += scaling**2 * (b_OR @ (a_RI @ a_RI.t()) * b_OR).sum(1)
+    return cast(Tensor, square_O.clamp_min(0).sqrt())
 
 
 def _attend_within_rows(

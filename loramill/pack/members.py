@@ -6,34 +6,24 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils import load_peft_weights
 from torch import Tensor, nn
 
 from loramill.errors import AdapterError
+from loramill.pack.alone import ALONE, KINDS, after_step, alone_config, penalty, plain_losses, whole_ranks
 from loramill.pack.base import LoadedBase
 from loramill.pack.forward import Draw, check_packed_forward, token_losses
 from loramill.pack.manifest import Manifest, read_manifest
+from loramill.pack.methods import CARRIED, Shape, carry_first_product, explained_variance, peft_config
 from loramill.pack.rows import Batch, pack_rows
 from loramill.prompts import Row
 from loramill.reports import read_json, write_json
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What an adapter is, before it has learnt anything."""
-
-    rank: int
-    alpha: float
-    dropout: float = 0.0
-    target_modules: tuple[str, ...] = ("all-linear",)
-    seed: int = 0
-    """Seed of its first weights."""
 
 
 class Pack:
@@ -53,24 +43,28 @@ class Pack:
         """The adapters that hang on the base."""
         return sorted(self._peft.peft_config) if self._peft is not None else []
 
-    def add(self, name: str, shape: Shape) -> None:
-        """Hang a fresh adapter on the base; its first weights depend on its seed alone.
+    def add(self, name: str, shape: Shape, rows: Sequence[Row] = (), steps: int = 1000) -> None:
+        """Hang a fresh adapter on the base; its first weights depend on its shape and seed alone.
+
+        Args:
+            name: the member's name.
+            shape: what it is.
+            rows: training rows, for the method whose first weights depend on them (EVA).
+            steps: optimizer steps to come, for the method that plans by them (AdaLoRA).
 
         Raises:
-            AdapterError: the base has none of the target modules.
+            AdapterError: the base has none of the target modules, or members of another kind hang on it.
         """
-        config = LoraConfig(
-            r=shape.rank,
-            lora_alpha=cast(int, shape.alpha),
-            lora_dropout=shape.dropout,
-            target_modules=_targets(shape.target_modules),
-            task_type="CAUSAL_LM",
-            base_model_name_or_path=self.base.name,
-        )
+        is_alone = shape.method in ALONE
+        config = alone_config(shape, self.base.name, steps) if is_alone else peft_config(shape, self.base.name)
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(shape.seed)
                 self._hang(name, config)
+                if shape.method in CARRIED:
+                    carry_first_product(self._model(), name, shape)
+                if shape.method == "eva" and rows:
+                    explained_variance(lambda batch: self.losses([batch]), self._model(), name, rows)
         except ValueError as error:
             raise AdapterError(
                 f"target_modules {list(shape.target_modules)} do not fit {self.base.name!r}: {error}"
@@ -88,7 +82,7 @@ class Pack:
                 f"adapter {str(folder)!r} was trained on base {manifest.base} (digest {manifest.base_digest[:12]}), "
                 f"this base is {self.base.name} (digest {self.base.digest[:12]}); train it again on this base"
             )
-        config = LoraConfig.from_pretrained(str(folder))
+        config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = False
         self._hang(name, config)
         self.set_weights(name, load_peft_weights(str(folder), device="cpu"))
@@ -98,7 +92,8 @@ class Pack:
         """Take an adapter off the base."""
         with _peft_warnings_off():
             if self.names == [name]:
-                self._model().unload()  # the base is a plain model again
+                if not self._model().active_peft_config.is_prompt_learning:
+                    self._model().unload()  # the base is a plain model again
                 self._peft = None
                 return
             self._model().delete_adapter(name)
@@ -106,8 +101,7 @@ class Pack:
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """Return a copy of an adapter's weights under PEFT's own names."""
-        state = get_peft_model_state_dict(self._model(), adapter_name=name)
-        return {key: value.detach().cpu().clone() for key, value in state.items()}
+        return {key: value.detach().cpu().clone() for key, value in self._state(name).items()}
 
     def set_weights(self, name: str, weights: Mapping[str, Tensor]) -> None:
         """Overwrite an adapter's weights.
@@ -115,28 +109,39 @@ class Pack:
         Raises:
             AdapterError: they are another adapter's.
         """
-        here = get_peft_model_state_dict(self._model(), adapter_name=name)
-        if {key: value.shape for key, value in here.items()} != {key: value.shape for key, value in weights.items()}:
+        here = {key: value.shape for key, value in self._state(name).items()}
+        if here != {key: value.shape for key, value in weights.items()}:
             raise AdapterError(f"these weights do not fit adapter {name!r}: other layers, or another rank")
-        set_peft_model_state_dict(self._model(), dict(weights), adapter_name=name)
+        with whole_ranks(self._model().peft_config[name]):
+            set_peft_model_state_dict(self._model(), dict(weights), adapter_name=name)
 
-    def parameters(self, name: str) -> list[nn.Parameter]:
-        """Return an adapter's trainable parameters, always in the same order."""
-        model = self._model()
-        return [weight for key, weight in model.named_parameters() if f".{name}." in key]
+    def parameters(self, name: str) -> dict[str, nn.Parameter]:
+        """Return an adapter's trainable parameters by their names in the model, always in the same order."""
+        return {key: weight for key, weight in self._own_weights() if name in key.split(".")}
 
     def losses(self, batches: Sequence[Batch], draws: Mapping[str, Draw] | None = None) -> list[Tensor]:
-        """Return, for each batch, the loss of each of its targets (nats), all from one forward pass."""
+        """Return, for each batch, the loss of each of its targets (nats): all from one pass, if their methods allow it."""
+        if self._is_alone:
+            return [self._losses_alone(batch) for batch in batches]
         rows = pack_rows(batches, self.base.device)
         losses_T = token_losses(self.base.model, rows, draws or {})
         return [losses_T[segment.first_target : segment.last_target] for segment in rows.segments]
+
+    def penalty(self, name: str) -> Tensor | None:
+        """Return what the member's method adds to its loss in training, if anything."""
+        return penalty(self._model(), name) if self._is_alone else None
+
+    def after_step(self, name: str, step: int) -> None:
+        """Let the member's method look at the gradients of the step just taken (counted from 1)."""
+        if self._is_alone:
+            after_step(self._model(), name, step)
 
     @contextmanager
     def speaking(self, name: str | None) -> Iterator[Any]:
         """Give the transformers model that generates with one adapter, or as the bare base."""
         if name is not None:
             self._activate(name)
-            yield self.base.model
+            yield self._model() if self._model().active_peft_config.is_prompt_learning else self.base.model
             return
         with self._model().disable_adapter() if self.names else _nothing():
             yield self.base.model
@@ -156,14 +161,36 @@ class Pack:
         for file in folder.iterdir():
             file.chmod(0o644)
 
-    def _hang(self, name: str, config: LoraConfig) -> None:
+    def _state(self, name: str) -> dict[str, Tensor]:
+        with whole_ranks(self._model().peft_config[name]):
+            return cast(dict[str, Tensor], get_peft_model_state_dict(self._model(), adapter_name=name))
+
+    def _hang(self, name: str, config: PeftConfig) -> None:
+        kinds = {_kind(here.peft_type) for here in self._model().peft_config.values()} if self.names else set()
+        if kinds - {_kind(config.peft_type)}:
+            raise AdapterError(
+                f"{name!r} is made by {_kind(config.peft_type)}, which cannot hang beside {', '.join(sorted(kinds))}; "
+                "load it on a base of its own"
+            )
         with _peft_warnings_off():
             if self._peft is None:
                 self._peft = cast(PeftModel, get_peft_model(self.base.model, config, adapter_name=name))
             else:
                 self._peft.add_adapter(name, config)
         self.base.model.eval()
+        self._model().eval()
         self._let_learn()
+
+    @property
+    def _is_alone(self) -> bool:
+        return bool(self.names) and _kind(self._model().active_peft_config.peft_type) in KINDS
+
+    def _losses_alone(self, batch: Batch) -> Tensor:
+        if batch.member is not None:
+            self._activate(batch.member)
+            return plain_losses(self._model(), batch.rows)
+        with self._model().disable_adapter():
+            return plain_losses(self._model(), batch.rows)
 
     def _activate(self, name: str) -> None:
         """Make one adapter the one that PEFT's own forward uses; the packed forward does not care."""
@@ -172,8 +199,16 @@ class Pack:
 
     def _let_learn(self) -> None:
         """All members may learn, the base may not; PEFT freezes every adapter but the active one."""
+        self._model().requires_grad_(False)
+        for _, weight in self._own_weights():
+            weight.requires_grad_(True)
+
+    def _own_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield all members' weights by name; AdaLoRA's counts of ranks are none."""
+        names = set(self.names)
         for key, weight in self._model().named_parameters():
-            weight.requires_grad_("lora_" in key)
+            if not names.isdisjoint(key.split(".")) and "ranknum" not in key:
+                yield key, weight
 
     def _model(self) -> PeftModel:
         assert self._peft is not None, "the pack has no member yet"
@@ -186,11 +221,6 @@ def _sort_targets(path: Path) -> None:
     if isinstance(content.get("target_modules"), list):
         content["target_modules"] = sorted(content["target_modules"])
     write_json(path, content)
-
-
-def shape_of(manifest: Manifest) -> Shape:
-    """Return the shape of a stored adapter."""
-    return Shape(**{**manifest.shape, "target_modules": tuple(manifest.shape["target_modules"])})
 
 
 def shape_facts(shape: Shape) -> dict[str, Any]:
@@ -207,13 +237,13 @@ def _peft_warnings_off() -> Iterator[None]:
         yield
 
 
+def _kind(peft_type: Any) -> str:
+    return str(getattr(peft_type, "value", peft_type))
+
+
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
-
-
-def _targets(names: tuple[str, ...]) -> str | list[str]:
-    return "all-linear" if names == ("all-linear",) else list(names)
 
 
 def _probe(base: LoadedBase) -> list[Row]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from loramill.pack.members import Pack
-from loramill.prompts import TemplateArguments, prompt_ids
+from loramill.prompts import Tools, prompt_ids
 from loramill.records import Message
 
 
@@ -17,10 +17,11 @@ def answer(
     asked: Sequence[Message],
     max_new_tokens: int,
     on_text: Callable[[str], None] | None = None,
+    tools: Tools = (),
 ) -> str:
     """Return a member's greedy answer to a conversation, rendered as in training."""
-    tokenizer, template = pack.base.tokenizer, pack.base.template
-    ids = _prompt(tokenizer, asked, template, pack.base.device)
+    tokenizer = pack.base.tokenizer
+    ids = torch.tensor([prompt_ids(tokenizer, asked, pack.base.template, tools)], device=pack.base.device)
     with pack.speaking(member) as model, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         output = model.generate(
@@ -57,9 +58,3 @@ class _Streamer:
 
     def end(self) -> None:
         """Nothing is left to show."""
-
-
-def _prompt(
-    tokenizer: Any, asked: Sequence[Message], template: TemplateArguments, device: torch.device
-) -> torch.Tensor:
-    return torch.tensor([prompt_ids(tokenizer, asked, template)], device=device)

@@ -96,6 +96,10 @@ class _Pruning:
         self._listener.on_epoch(name, epoch, validation_loss)
         return epoch > 0 and self._trials[name].report(epoch, validation_loss)
 
+    def on_end(self, outcome: Outcome) -> Course | None:
+        """Leave the place empty: the next batch brings the next trials."""
+        return self._listener.on_end(outcome)
+
     def on_note(self, text: str) -> None:
         """Pass it on."""
         self._listener.on_note(text)

@@ -23,28 +23,30 @@ def save_checkpoint(folder: Path, students: list[Student]) -> None:
     write_folder(folder, fill)
 
 
-def restore_checkpoint(folder: Path, students: list[Student]) -> bool:
-    """Bring ``students`` to where the checkpoint left them; tell whether there was one for exactly these courses.
+def restore_checkpoint(folder: Path, students: list[Student]) -> set[str]:
+    """Bring those ``students`` to where the checkpoint left them that it knows with exactly these courses; return their names.
+
+    Members are independent of each other, so each is continued or begins anew on its own.
 
     Raises:
         TrainingError: the checkpoint is damaged.
     """
     if not restore_folder(folder):
-        return False
+        return set()
     try:
         facts = read_json(folder / FACTS)
+        known = {name: student["progress"] for name, student in facts["students"].items()}
         keys = {name: student["key"] for name, student in facts["students"].items()}
-        if keys != {student.name: student.course.key for student in students}:
-            return False
-        if digest_of_file(folder / TENSORS) != facts["sha256"]:
+        continued = [student for student in students if keys.get(student.name) == student.course.key]
+        if continued and digest_of_file(folder / TENSORS) != facts["sha256"]:
             raise ValueError("its checksum is wrong")
-        tensors = load_file(str(folder / TENSORS))
-        for student in students:
+        tensors = load_file(str(folder / TENSORS)) if continued else {}
+        for student in continued:
             prefix = f"{student.name}/"
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            student.restore(facts["students"][student.name]["progress"], own)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            student.restore(known[student.name], own)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(
             f"checkpoint {str(folder)!r} is damaged ({error}); delete that folder to train from the beginning"
         ) from error
-    return True
+    return {student.name for student in continued}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from loramill.config import LearningConfig, Settings
 from loramill.errors import DataError
-from loramill.pack.members import Shape
+from loramill.pack.methods import Shape
 from loramill.prompts import Row
 
 
@@ -128,7 +128,7 @@ def course_of(
     """Return the course that ``conf/`` describes."""
     return Course(
         name="adapter",
-        shape=Shape(settings.rank, settings.alpha, learning.dropout, learning.target_modules, seed),
+        shape=Shape(settings.rank, settings.alpha, learning.dropout, learning.target_modules, seed, learning.method),
         train=tuple(train),
         validation=tuple(validation),
         learning_rate=settings.learning_rate,

@@ -4,6 +4,7 @@ Order within a step: rows, forward, backward, check finite, clip, step, rate, re
 orchestrator: it tells a `Listener` and returns `Outcome`.
 """
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,10 @@ class Listener(Protocol):
         """Hear of a member's validation; answer True to prune it."""
         ...
 
+    def on_end(self, outcome: "Outcome") -> Course | None:
+        """Hear that a member has ended; give the next course for its place, or none."""
+        ...
+
     def on_note(self, text: str) -> None:
         """Hear of something that a person should know."""
         ...
@@ -61,6 +66,10 @@ class Silence:
     def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
         """Never prune."""
         return False
+
+    def on_end(self, outcome: "Outcome") -> Course | None:
+        """Leave the place empty."""
+        return None
 
     def on_note(self, text: str) -> None:
         """Ignore it."""
@@ -86,24 +95,56 @@ def fit(
 ) -> dict[str, Outcome]:
     """Train all courses at once on the pack's base; return each one's outcome by name.
 
-    The members hang on the base until the end and are taken off then. A run that was killed continues from ``checkpoint``
-    and ends with the same weights as one that was not.
+    A member hangs on the base while it is trained. When one ends, `Listener.on_end` may send another into its place. A run that
+    was killed continues each member from ``checkpoint`` and ends with the same weights as one that was not; AdaLoRA, whose
+    budget PEFT does not hand out, begins anew.
 
     Raises:
+        AdapterError: these methods cannot share a pack.
         TrainingError: the checkpoint is damaged, or one row does not fit into memory.
     """
     listener = listener or Silence()
-    students = [Student(pack, course) for course in courses]
+    if any(course.shape.method == "adalora" for course in courses):
+        checkpoint = None
+    crowd = _Crowd(pack, listener)
     try:
-        if checkpoint is not None and restore_checkpoint(checkpoint, students):
-            listener.on_note(f"continues after step {max(s.progress.step for s in students)} from {checkpoint}")
-        else:
-            _validate(students, tokens_per_pass, listener)
-        _run(students, tokens_per_pass, listener, checkpoint, save_steps)
-        return {student.name: Outcome(student.course, student.progress, student.best) for student in students}
+        for course in courses:
+            crowd.join(course)
+        continued = restore_checkpoint(checkpoint, crowd.students) if checkpoint is not None else set()
+        if continued:
+            step = max(student.progress.step for student in crowd.students)
+            listener.on_note(f"continues after step {step} from {checkpoint}")
+        _run(crowd, tokens_per_pass, listener, checkpoint, save_steps)
+        return crowd.outcomes
     finally:
-        for student in students:
-            pack.remove(student.name)
+        crowd.disperse()
+
+
+class _Crowd:
+    """Who is being trained just now, and how those before them ended."""
+
+    def __init__(self, pack: Pack, listener: Listener) -> None:
+        self.pack, self.listener = pack, listener
+        self.students: list[Student] = []
+        self.outcomes: dict[str, Outcome] = {}
+
+    def join(self, course: Course) -> None:
+        """Hang a member on the base."""
+        self.students.append(Student(self.pack, course))
+
+    def part(self) -> None:
+        """Take those who have ended off the base, and let the next ones in."""
+        for student in [student for student in self.students if not student.is_training]:
+            self.students.remove(student)
+            self.pack.remove(student.name)
+            outcome = self.outcomes[student.name] = Outcome(student.course, student.progress, student.best)
+            if (following := self.listener.on_end(outcome)) is not None:
+                self.join(following)
+
+    def disperse(self) -> None:
+        """Take everybody off the base."""
+        for student in self.students:
+            self.pack.remove(student.name)
 
 
 def evaluate(pack: Pack, name: str | None, rows: Sequence[Row], tokens_per_pass: int) -> list[tuple[float, int]]:
@@ -117,18 +158,21 @@ def evaluate(pack: Pack, name: str | None, rows: Sequence[Row], tokens_per_pass:
     return sums
 
 
-def _run(
-    students: list[Student], tokens_per_pass: int, listener: Listener, checkpoint: Path | None, save_steps: int
-) -> None:
-    total = max(student.course.steps for student in students)
-    while active := [student for student in students if student.is_training]:
-        tokens_per_pass, tick = _step(active, tokens_per_pass, listener, total)
-        listener.on_tick(tick)
-        due = [student for student in active if student.is_training and student.ends_epoch]
-        if due:
-            _validate(due, tokens_per_pass, listener)
-        if checkpoint is not None and (tick.done % save_steps == 0 or not any(s.is_training for s in students)):
-            save_checkpoint(checkpoint, students)
+def _run(crowd: _Crowd, tokens_per_pass: int, listener: Listener, checkpoint: Path | None, save_steps: int) -> None:
+    for count in itertools.count(1):
+        if fresh := [student for student in crowd.students if not student.progress.validation_losses]:
+            _validate(fresh, tokens_per_pass, listener)
+        if active := [student for student in crowd.students if student.is_training]:
+            total = max(student.course.steps for student in active)
+            tokens_per_pass, tick = _step(active, tokens_per_pass, listener, total)
+            listener.on_tick(tick)
+            if due := [student for student in active if student.is_training and student.ends_epoch]:
+                _validate(due, tokens_per_pass, listener)
+            if checkpoint is not None and (count % save_steps == 0 or not all(s.is_training for s in active)):
+                save_checkpoint(checkpoint, crowd.students)
+        crowd.part()
+        if not crowd.students:
+            return
 
 
 def _step(active: list[Student], tokens_per_pass: int, listener: Listener, total: int) -> tuple[int, Tick]:
@@ -170,6 +214,9 @@ def _gradients(active: list[Student], work: Mapping[str, tuple[Row, ...]], token
         torch.stack(sums).sum().backward()
         for (name, _, _), value in zip(part, sums, strict=True):
             losses[name] += value.item()
+    for student in active:
+        if (extra := student.pack.penalty(student.name)) is not None:
+            extra.backward()
     return losses
 
 

@@ -35,12 +35,18 @@ class Student:
         self.course = course
         self.pack = pack
         self.progress = Progress()
-        pack.add(course.name, course.shape)
+        pack.add(course.name, course.shape, course.train, course.steps)
         if course.start is not None:
             pack.set_weights(course.name, course.start)
-        self.parameters = pack.parameters(course.name)
+        named = pack.parameters(course.name)
+        self.parameters = list(named.values())
+        rates = {key: course.shape.rate_of(key) for key in named}
+        groups = [
+            {"params": [weight for key, weight in named.items() if rates[key] == times], "times": times}
+            for times in sorted(set(rates.values()))
+        ]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=course.learning_rate, weight_decay=course.weight_decay, foreach=True
+            groups, lr=course.learning_rate, weight_decay=course.weight_decay, foreach=True
         )
         self.best = pack.weights(course.name)
 
@@ -71,11 +77,13 @@ class Student:
             self.progress.status = "diverged"
         else:
             rate = self.course.rate(self.progress.step)
-            self.optimizer.param_groups[0]["lr"] = rate
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * group["times"]
             self.optimizer.step()
             self.progress.rates.append(rate)
             self.progress.train_losses.append(loss)
             self.progress.step += 1
+            self.pack.after_step(self.name, self.progress.step)
         self.optimizer.zero_grad(set_to_none=True)
 
     def judge(self, validation_loss: float) -> None:

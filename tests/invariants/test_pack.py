@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from loramill.pack.forward import Draw, check_packed_forward
-from loramill.pack.members import Pack, Shape
+from loramill.pack.members import Pack
+from loramill.pack.methods import Shape
 from loramill.pack.rows import Batch, pack_rows
 from loramill.prompts import Row
 from loramill.training.course import Course
-from loramill.training.loop import evaluate, fit
+from loramill.training.loop import Outcome, Silence, Tick, evaluate, fit
 from tests.factories import rows, tiny_base
 
 PLENTY = 10**6
@@ -234,3 +235,33 @@ def test_evaluation_of_many_passes_equals_one(pack: Pack) -> None:
     assert [s for s, _ in evaluate(pack, None, some, PLENTY)] == pytest.approx(
         [s for s, _ in evaluate(pack, None, some, 40)], abs=1e-3
     )
+
+
+def test_members_join_and_leave_without_a_trace(pack: Pack) -> None:
+    """A place that is freed is taken by the next course, and each ends as if it had been alone."""
+    some = rows(pack.base, 14)
+    waiting = [
+        course("c", some, epochs=3, seed=5, shape=Shape(2, 4, 0.1, seed=5)),
+        course("d", some, epochs=1, batch=7, shape=Shape(8, 8, seed=6)),
+    ]
+    first = [course("a", some, epochs=1), course("b", some[::-1], epochs=4, seed=3)]
+    at_once: list[set[str]] = []
+
+    class Doorman(Silence):
+        def on_tick(self, tick: Tick) -> None:
+            at_once.append(set(tick.losses))
+
+        def on_end(self, outcome: Outcome) -> Course | None:
+            return waiting.pop(0) if waiting else None
+
+    everybody = [*first, *waiting]
+    together = fit(pack, first, tokens_per_pass=PLENTY, listener=Doorman())
+    assert set(together) == {"a", "b", "c", "d"}
+    assert {"a", "b"} in at_once
+    assert {"b", "c"} in at_once
+    assert max(map(len, at_once)) == 2
+    assert pack.names == []
+    for one in everybody:
+        alone = fit(pack, [one], tokens_per_pass=PLENTY)[one.name]
+        assert together[one.name].progress.train_losses == pytest.approx(alone.progress.train_losses, abs=1e-3)
+        assert gap(dict(together[one.name].best), dict(alone.best)) < 1e-3

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from loramill.errors import TrainingError
-from loramill.pack.members import Pack, Shape
+from loramill.pack.members import Pack
+from loramill.pack.methods import Shape
 from loramill.training.checkpoint import TENSORS
 from loramill.training.loop import Silence, Tick, fit
 from tests.factories import rows, tiny_base
@@ -67,3 +68,15 @@ def test_a_damaged_checkpoint_is_refused_by_name(pack: Pack, tmp_path: Path) -> 
     tensors.write_bytes(content)
     with pytest.raises(TrainingError, match=r"damaged .*delete that folder"):
         fit(pack, [one], tokens_per_pass=10**6, checkpoint=tmp_path / "c", save_steps=1)
+
+
+def test_each_member_is_continued_on_its_own(pack: Pack, tmp_path: Path) -> None:
+    """One that is new in the company begins, one that was there goes on; both end as alone."""
+    some = rows(pack.base, 16)
+    old, new = course("old", some, epochs=3), course("new", some, epochs=2, seed=4, shape=Shape(2, 4, 0.1, seed=4))
+    with pytest.raises(KilledError):
+        fit(pack, [old], tokens_per_pass=10**6, listener=Killer(7), checkpoint=tmp_path / "c", save_steps=2)
+    resumed = fit(pack, [old, new], tokens_per_pass=10**6, checkpoint=tmp_path / "c", save_steps=2)
+    for one in (old, new):
+        alone = fit(pack, [one], tokens_per_pass=10**6)[one.name]
+        assert resumed[one.name].progress.train_losses == pytest.approx(alone.progress.train_losses, abs=1e-4)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from loramill.pack.manifest import Manifest, adapter_digest, write_manifest
-from loramill.pack.members import Pack, Shape, shape_facts
+from loramill.pack.members import Pack, shape_facts
+from loramill.pack.methods import Shape
 from tests.factories import tiny_base
 
 

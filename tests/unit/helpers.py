@@ -4,7 +4,8 @@ import random
 from pathlib import Path
 
 from loramill.config import ValidationConfig
-from loramill.data.read import Refused, read_folder
+from loramill.data.findings import Refused
+from loramill.data.read import read_folder
 from loramill.records import Message, Record
 from tests.factories import record
 
@@ -34,7 +35,9 @@ def read(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_folder(folder, config or ValidationConfig())
+    rows = list(read_folder(folder, config or ValidationConfig()))
+    refused = [row for row in rows if isinstance(row, Refused)]
+    return [row for row in rows if isinstance(row, Record)], refused
 
 
 def said(row: Record) -> list[tuple[str, str]]:

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -8,6 +9,9 @@ from typer.testing import CliRunner
 
 from loramill import cli
 from loramill.errors import DataError, DiskFullError
+from loramill.records import write_records
+from loramill.reports import write_json
+from tests.unit.helpers import stories
 
 MAIN = "from loramill.cli import main; main()"
 
@@ -52,9 +56,46 @@ def test_an_error_says_what_the_message_says(error: Exception) -> None:
     assert caught.value.code == "error: no rows"
 
 
-def test_check_prints_the_whole_plan(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def make_domain(folder: Path, tiny_folder: Path, learning: str = "{}") -> None:
+    """A domain as a run left it: 40 rows that ``validate`` has cleaned, on the tiny base."""
+    for name in ("conf", "data/mine", "artifacts/mine/reports"):
+        (folder / name).mkdir(parents=True)
+    (folder / "conf/default.yaml").write_text("")
+    (folder / "conf/mine.yaml").write_text(f"base: {tiny_folder}\nlearning: {learning}\nsplit: {{test: 0.4}}\n")
+    (folder / "data/mine/rows.txt").write_text("…")
+    write_records(folder / "artifacts/mine/records.jsonl", stories(40))
+    write_json(folder / "artifacts/mine/reports/validate.json", {"read": 43, "kept": 40})
+
+
+def test_check_says_what_will_be_learnt_and_leaves_a_page(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_domain(tmp_path, tiny_folder)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.app, ["check", "mine", "--rows", "1"])
+    assert done.exit_code == 0, done.output
+    assert "ready: every row ends with the stop token" in done.output
+    assert "<|im_start|>assistant" in done.output
+    assert (tmp_path / "artifacts/mine/reports/check.html").is_file()
+
+
+def test_check_for_machines_has_status_1_where_something_stops(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_domain(tmp_path, tiny_folder, "{max_tokens: 30}")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.app, ["check", "mine", "--json"])
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert told["ready"] is False
+    assert (told["records"], told["dropped_by_contract"]) == (40, 3)
+    assert {problem["rule"] for problem in told["problems"]} == {"cut"}
+    assert len(told["problems"]) == 40
+
+
+def test_check_can_print_the_whole_plan(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
-    done = CliRunner().invoke(cli.app, ["check", "law"])
+    done = CliRunner().invoke(cli.app, ["check", "law", "--config"])
     assert done.exit_code == 0
     assert "validation:" in done.output
     assert "- 律师" in done.output
@@ -75,13 +116,13 @@ def test_run_of_a_flat_file_says_what_each_key_became(tmp_path: Path, monkeypatc
 
     def flow(words: list[str], *, force: bool) -> int:
         heard.append(words)
-        Path("artifacts/mine/adapter").mkdir()
+        Path("artifacts/flat-mine/adapter").mkdir()
         return 0
 
     monkeypatch.setattr(cli, "_flow", flow)
     done = CliRunner().invoke(cli.app, ["run", "mine.yaml"])
     assert done.exit_code == 0, done.output
-    assert heard == [["artifacts/mine/mine.yaml", "--data", "rows"]]
+    assert heard == [["artifacts/flat-mine/flat-mine.yaml", "--data", "rows"]]
     assert "  base_model: embedded → base.source\n" in done.output
     assert done.output.endswith("adapter copied to out\n")
     assert (tmp_path / "out").is_dir()

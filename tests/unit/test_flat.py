@@ -40,7 +40,7 @@ def test_every_key_of_law_qa_is_honoured_and_explained(shared: Path, place: Path
     given = {key: value for key, value in read_yaml(path).items() if value is not None}
     assert [line.split(":")[0] for line in found.said] == list(given)
     assert all(" → " in line for line in found.said)
-    assert found.plan == Path("artifacts/law_qa/law_qa.yaml")
+    assert found.plan == Path("artifacts/flat-law_qa/flat-law_qa.yaml")
     assert found.data == Path("data/law_train")
     assert found.output == Path("output/law_lora")
     plan = load_plan(found.plan, Path("conf"))
@@ -138,4 +138,4 @@ def test_the_adapter_is_delivered_where_it_is_wanted(place: Path) -> None:
     assert found.deliver() == Path("out/mine")
     assert found.deliver() == Path("out/mine")  # a second time as well
     assert Path("out/mine/adapter_config.json").read_text() == "{}"
-    assert translate(flat(place), Path("artifacts")).deliver() == Path("artifacts/mine/adapter")
+    assert translate(flat(place), Path("artifacts")).deliver() == Path("artifacts/flat-mine/adapter")

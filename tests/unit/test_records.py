@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loramill.errors import DataError
-from loramill.records import Message, Record, read_records, write_records
+from loramill.records import Message, Record, ToolCall, read_records, write_records
 from tests.factories import record, records
 from tests.unit.helpers import conversation
 
@@ -31,6 +31,32 @@ def test_the_id_depends_on_what_is_said_and_not_on_where_it_lies() -> None:
 
 def test_the_id_is_the_same_for_ever() -> None:
     assert record("问题", "答案").id == "289632e28caa8989"
+
+
+def test_tools_and_calls_are_part_of_the_id_where_there_are_any() -> None:
+    plain = Record((Message("user", "问题"), Message("assistant", "")), "a:1")
+    called = Record((Message("user", "问题"), Message("assistant", "", (ToolCall("f", "{}"),))), "a:1")
+    other = Record((Message("user", "问题"), Message("assistant", "", (ToolCall("g", "{}"),))), "a:1")
+    given_tools = Record(plain.messages, "a:1", ('{"name": "f"}',))
+    assert len({plain.id, called.id, other.id, given_tools.id}) == 4
+
+
+def test_an_answer_that_is_a_call_says_something() -> None:
+    row = Record((Message("user", "问题"), Message("assistant", "好的", (ToolCall("查询", '{"a": 1}'),))), "a:1")
+    assert row.answer == '好的\n{"name": "查询", "arguments": {"a": 1}}'
+
+
+def test_rows_with_tools_return_as_they_were(tmp_path: Path) -> None:
+    turns = (
+        Message("user", "天气？"),
+        Message("assistant", "", (ToolCall("weather", '{"city": "北京"}', "call-1"),)),
+        Message("tool", "晴", tool_call_id="call-1"),
+        Message("assistant", "晴天。"),
+    )
+    rows = [Record(turns, "a.jsonl:1", ('{"type": "function"}',)), *records(1)]
+    path = write_records(tmp_path / "records.jsonl", rows)
+    assert read_records(path) == rows
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[1]).keys() == {"id", "source", "messages"}
 
 
 def test_the_last_turns_are_question_and_answer() -> None:
@@ -75,6 +101,9 @@ def test_a_separator_inside_a_text_does_not_end_its_line(tmp_path: Path, separat
         '{"messages": [{"role": "user"}], "source": "s"}\n',
         '{"messages": [{"role": "user", "content": "x", "more": 1}], "source": "s"}\n',
         '{"messages": "x", "source": "s"}\n',
+        '{"id": "x", "messages": [], "source": "s", "tools": [1]}\n',
+        '{"id": "x", "messages": [{"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}], "source": "s"}\n',
+        '{"id": "x", "messages": [{"role": "user", "content": "x", "tool_calls": 5}], "source": "s"}\n',
         "\ufeff\ud7ff",
     ],
 )

@@ -128,3 +128,13 @@ def test_a_digest_depends_on_names_and_bytes_and_not_on_order(tmp_path: Path) ->
     assert digest_of_files([first]) != before
     write_text(second, "3")
     assert digest_of_files([first, second]) != before
+
+
+@pytest.mark.parametrize("words", ["I/O error: No space left on device (os error 28)", "database or disk is full"])
+def test_a_writer_that_says_in_words_that_the_disk_is_full_is_understood(tmp_path: Path, words: str) -> None:
+    def fill(folder: Path) -> None:
+        raise RuntimeError(words)  # as safetensors and SQLite do
+
+    with pytest.raises(DiskFullError, match=r"no room to write '.*adapter'.*Nothing was lost"):
+        write_folder(tmp_path / "adapter", fill)
+    assert names(tmp_path) == []

@@ -5,7 +5,8 @@ import pytest
 
 from loramill.errors import AdapterError
 from loramill.pack.manifest import FILE, adapter_digest, library_versions, read_manifest
-from loramill.pack.members import Shape, shape_of
+from loramill.pack.members import shape_facts
+from loramill.pack.methods import Shape
 from tests.unit.conftest import MakeAdapter
 
 
@@ -14,7 +15,7 @@ def test_a_manifest_returns_as_it_was_and_names_the_files(make_adapter: MakeAdap
     manifest = read_manifest(folder)
     assert manifest.digest == adapter_digest(folder)
     assert (manifest.domain, manifest.rows, manifest.started_from) == ("law", ["a"], None)
-    assert shape_of(manifest) == Shape(rank=2, alpha=4, seed=1)
+    assert manifest.shape == shape_facts(Shape(rank=2, alpha=4, seed=1))
 
 
 def test_the_digest_does_not_depend_on_the_folder_or_the_manifest(make_adapter: MakeAdapter, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from loramill.errors import AdapterError
-from loramill.pack.members import Pack, Shape
+from loramill.pack.members import Pack
+from loramill.pack.methods import Shape
 from loramill.pack.rows import Batch, pack_rows
 from loramill.pack.speak import answer
 from loramill.records import Message

@@ -16,7 +16,6 @@ from loramill.config import (
     LearningRates,
     PromoteConfig,
     SearchConfig,
-    SplitConfig,
     TrainConfig,
     ValidationConfig,
     read_settings,
@@ -139,42 +138,6 @@ def test_validate_stops_and_lists_the_rows_all_the_same(
         validate.fn(config, data, tmp_path / "records.jsonl", tmp_path / "validate.json")
     assert len(read_json(tmp_path / "validate.json")["dropped"]) == 4
     assert not (tmp_path / "records.jsonl").exists()
-
-
-# split
-
-
-def split_into(tmp_path: Path, rows: list[Record]) -> dict[str, str]:
-    write_records(tmp_path / "records.jsonl", rows)
-    config = SplitConfig(min_test_rows=1)
-    out = split.fn(config, tmp_path / "records.jsonl", tmp_path / "splits", tmp_path / "split.json")
-    parts = ("train", "validation", "test")
-    return {row.id: part for part in parts for row in read_records(out / f"{part}.jsonl")}
-
-
-def test_split_leaves_three_files_a_ledger_and_a_report(tmp_path: Path) -> None:
-    places = split_into(tmp_path, stories(60))
-    assert read_json(tmp_path / "splits/ledger.json") == places
-    report = read_json(tmp_path / "split.json")
-    assert sum(report["rows"].values()) == report["new"] == 60
-
-
-def test_split_remembers_rows_that_were_away(tmp_path: Path) -> None:
-    first = split_into(tmp_path, stories(60))
-    split_into(tmp_path, stories(30, start=30))
-    assert set(read_json(tmp_path / "splits/ledger.json")) == set(first)
-    assert split_into(tmp_path, stories(60)) == first
-    assert read_json(tmp_path / "split.json")["new"] == 0
-
-
-def test_split_finds_its_ledger_after_a_kill_between_two_renames(tmp_path: Path) -> None:
-    """The ledger says train for all: by their content some would go to test."""
-    rows = stories(60)
-    split_into(tmp_path, rows)
-    ledger = {row.id: "test" for row in rows}
-    (tmp_path / "splits/ledger.json").write_text(json.dumps(ledger))
-    (tmp_path / "splits").rename(tmp_path / ".splits.old")
-    assert split_into(tmp_path, rows) == ledger
 
 
 # search

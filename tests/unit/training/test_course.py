@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loramill.config import LearningConfig, Settings
 from loramill.errors import DataError
-from loramill.pack.members import Shape
+from loramill.pack.methods import Shape
 from loramill.prompts import Row
 from loramill.training.course import Course, course_of, passes
 

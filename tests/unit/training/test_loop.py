@@ -7,7 +7,8 @@ from torch import Tensor
 
 from loramill.errors import TrainingError
 from loramill.pack.forward import Draw
-from loramill.pack.members import Pack, Shape
+from loramill.pack.members import Pack
+from loramill.pack.methods import Shape
 from loramill.pack.rows import Batch
 from loramill.training.course import Course
 from loramill.training.loop import Silence, fit

@@ -1,0 +1,79 @@
+"""What can be known of a base without its weights: tokenizer and configuration, in seconds."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loramill.config import Base
+from loramill.pack.base import find_base, load_tokenizer
+from loramill.pack.embedded import embedded_folder, llama_config, train_tokenizer
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """A base model as its small files describe it."""
+
+    name: str
+    """Folder or hub id."""
+    tokenizer: Any
+    """A transformers tokenizer; fits `loramill.prompts.Tokenizer`."""
+    config: Mapping[str, Any]
+    """The text model's part of ``config.json``; empty where there is none."""
+    stops: frozenset[int]
+    """Token ids at which the base's own configuration ends an answer."""
+    template: Mapping[str, bool | str]
+    """Arguments of the chat template."""
+
+
+def read_facts(base: Base) -> BaseFacts:
+    """Read tokenizer and configuration of a base; the embedded one's are made in a second if it is not there yet.
+
+    Raises:
+        BaseModelError: the base cannot be found, or its tokenizer cannot be read.
+    """
+    folder = embedded_folder(base.cache.resolve()) if base.source == "embedded" else Path(base.source).expanduser()
+    if base.source == "embedded" and not (folder / "config.json").is_file():
+        return _embedded_facts(base)
+    name = str(folder.resolve()) if folder.is_dir() else find_base(base, base.cache)
+    tokenizer = load_tokenizer(base, name)
+    config, generation = (_small_file(base, name, file) for file in ("config.json", "generation_config.json"))
+    inner = config.get("text_config")
+    text = inner if isinstance(inner, dict) else config
+    return BaseFacts(name, tokenizer, text, _ids(text) | _ids(generation), dict(base.template))
+
+
+def _embedded_facts(base: Base) -> BaseFacts:
+    from loramill.pack.embedded import Recipe
+
+    tokenizer = train_tokenizer()
+    config = llama_config(Recipe(), tokenizer).to_dict()
+    return BaseFacts("embedded (not made yet)", tokenizer, config, _ids(config), dict(base.template))
+
+
+def _small_file(base: Base, name: str, file: str) -> dict[str, Any]:
+    """Return a JSON file of a folder or of the hub's cache; nothing where the base has none."""
+    path: str | None = str(Path(name) / file)
+    if not Path(name).is_dir():
+        from transformers.utils.hub import cached_file
+
+        path = cached_file(
+            name,
+            file,
+            revision=base.revision or "main",
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    if path is None or not Path(path).is_file():
+        return {}
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _ids(config: Mapping[str, Any]) -> frozenset[int]:
+    ids = config.get("eos_token_id")
+    return frozenset(ids if isinstance(ids, list) else [ids] if isinstance(ids, int) else [])

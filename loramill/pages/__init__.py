@@ -1,0 +1,1 @@
+"""Pages that people open: one self-contained file each, one look for all rooms, nothing fetched."""

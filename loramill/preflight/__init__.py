@@ -1,0 +1,1 @@
+"""Prove what will be learnt before anything is trained: no weights, no accelerator, seconds."""

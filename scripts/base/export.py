@@ -1,0 +1,25 @@
+"""Write the finished base: a transformers folder like any other."""
+
+from pathlib import Path
+from typing import Any
+
+from loramill.reports import write_folder
+
+
+def export(model: Any, tokenizer: Path, folder: Path) -> Path:
+    """Write weights in bfloat16 as safetensors, configuration and tokenizer into ``folder``; return it."""
+    import torch
+    from transformers import AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    known = AutoTokenizer.from_pretrained(tokenizer)
+    half = model.to("cpu", torch.bfloat16)
+
+    def fill(place: Path) -> None:
+        half.save_pretrained(place)
+        known.save_pretrained(place)
+        for file in place.iterdir():
+            file.chmod(0o644)
+
+    return write_folder(folder, fill)
