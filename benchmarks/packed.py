@@ -1,6 +1,6 @@
 """K adapters in one pack against K runs in sequence, K = 1, 2, 4, 8, 16.
 
-``python -m benchmarks.packed [--base small] [--steps 20] [--rounds 3]``; the last line printed is a JSON object. Ranks are
+``python -m benchmarks.packed [--base small] [--steps 12] [--rounds 3]``; the last line is a JSON object. Ranks are
 mixed (4, 8, 16). A run in sequence has the base resident already: what is compared is training alone, which flatters the sequence.
 """
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from loramill.reports import digest_of_file, read_json, write_text
+from scripts.base.history import HISTORY, Progress, read_history
 from scripts.base.recipe import Recipe
 from scripts.base.score import WINDOW
 from scripts.base.screen import ALIKE, HELD_OUT_PERCENT, LIKE_A_ROW
 from scripts.base.sources import SOURCES
-from scripts.base.train import HISTORY, Progress, read_history
 
 TEMPLATE = Path(__file__).with_name("card.template.md")
 

@@ -4,7 +4,6 @@ The matrices inside the layers learn by Muon, embeddings and norms by AdamW. A p
 else; a kill costs what came after the last checkpoint.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,9 +15,9 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from loramill.errors import TrainingError
-from loramill.reports import write_text
 from scripts.base import checkpoint
 from scripts.base.course import Place, progress, rate_factor, take
+from scripts.base.history import HISTORY, Progress, append_line, forget_lines_after
 from scripts.base.recipe import Recipe
 
 CHECKPOINT_SECONDS = 180.0
@@ -26,7 +25,7 @@ REPORT_STEPS = 10
 SHAPE = ("vocabulary", "width", "layers", "heads", "feed_forward")
 """What a checkpoint must have in common with the recipe; the other numbers may change on the way."""
 SHELVES = ("reading", "talking")
-CHECKPOINTS, HISTORY = "checkpoints", "history.jsonl"
+CHECKPOINTS = "checkpoints"
 LEVEL = "level"
 """Folder of the state just after the learning rate began to fall: what a longer training goes on from."""
 
@@ -43,30 +42,6 @@ class Run:
     spent: float = 0.0
     """Seconds trained, over all sessions."""
     places: dict[str, Place] = field(default_factory=lambda: dict.fromkeys(SHELVES, Place()))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One line of the log."""
-
-    step: int
-    tokens: int
-    spent: float
-    share: float
-    shelf: str
-    loss: float
-    """Nats per token, mean since the last line."""
-    tokens_per_second: float
-    rate: float
-    """What the learning rates are multiplied by."""
-
-    def as_text(self, deadline: float) -> str:
-        """Return the line that a person reads."""
-        left = max(0.0, deadline - time.time())
-        return (
-            f"step {self.step} · {self.tokens / 1e6:.2f} M tokens · {self.shelf} · loss {self.loss:.3f} · "
-            f"{self.tokens_per_second:.0f} tokens/s · {self.share:.0%} · {left / 60:.0f} min left"
-        )
 
 
 def train(
@@ -112,7 +87,8 @@ def start(folder: Path, recipe: Recipe) -> Run:
     """
     torch.manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = LlamaForCausalLM(llama_config(recipe)).to(device).train()
+    model = LlamaForCausalLM(llama_config(recipe)).train()
+    model.to(device)
     run = Run(recipe, model, make_optimizers(model, recipe))
     state = checkpoint.load_latest(folder / CHECKPOINTS)
     if state is not None:
@@ -240,21 +216,3 @@ def _backward(model: LlamaForCausalLM, blocks_BT: Tensor, parts: int) -> float:
     loss = model(input_ids=blocks_BT, labels=blocks_BT, use_cache=False).loss / parts
     loss.backward()
     return float(loss.item())
-
-
-def append_line(path: Path, line: Progress) -> None:
-    """Add a line to the history."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(line)) + "\n")
-
-
-def read_history(path: Path) -> list[Progress]:
-    """Return the lines of the history, oldest first."""
-    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-    return [Progress(**json.loads(line)) for line in lines if line]
-
-
-def forget_lines_after(path: Path, step: int) -> None:
-    """Take out the lines of steps that a kill has undone."""
-    kept = [json.dumps(asdict(line)) for line in read_history(path) if line.step <= step]
-    write_text(path, "".join(f"{line}\n" for line in kept))

@@ -2,10 +2,10 @@ from pathlib import Path
 
 from loramill.reports import write_json
 from scripts.base.card import write_card
+from scripts.base.history import HISTORY, Progress, append_line
 from scripts.base.recipe import Recipe
 from scripts.base.screen import LIKE_A_ROW
 from scripts.base.sources import SOURCES
-from scripts.base.train import HISTORY, Progress, append_line
 
 
 def test_the_card_names_every_source_its_licence_the_figures_and_the_limits(tmp_path: Path) -> None:

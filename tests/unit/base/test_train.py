@@ -11,17 +11,13 @@ from loramill.pack.base import load_base
 from loramill.prompts import encode
 from scripts.base import checkpoint
 from scripts.base.export import export
+from scripts.base.history import HISTORY, Progress, append_line, forget_lines_after, read_history
 from scripts.base.train import (
     CHECKPOINTS,
-    HISTORY,
     LEVEL,
-    Progress,
     Run,
-    append_line,
-    forget_lines_after,
     go_back_to_level,
     make_optimizers,
-    read_history,
     start,
     state_of,
     train,
