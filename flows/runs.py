@@ -12,7 +12,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from flows.places import Places
-from loramill.config import Plan, domain_file, load_plan
+from loramill.config import Plan, domain_file, domains, load_plan
 from loramill.errors import LoramillError
 from loramill.privacy import switch_off_telemetry
 from loramill.reports import disk_full_explained
@@ -123,9 +123,23 @@ def _print_summary(place: Places) -> None:
         place.report("promote"),
         {
             "adapter": place.adapter,
+            "the rows, as a page": place.report("split").with_name("data.html"),
             "reports and curves": place.root / "reports",
             "scores and all answers": place.scores,
             "runs, models, pictures": Path("mlruns"),
         },
+        _following(place.domain),
         width=int(os.environ.get("COLUMNS", "0")) or None,
     )
+
+
+def _following(domain: str) -> dict[str, str]:
+    """Return what a person may try next; what is no domain of ``conf/`` has neither chat nor memory."""
+    watch = {"make up": "Prefect and MLflow in the browser, nightly schedule on"}
+    if domain not in domains():
+        return {"loramill new NAME": "make a domain of it: then chat, dvc repro and nightly runs know it", **watch}
+    return {
+        f"loramill chat {domain} --compare": "talk to base and adapter side by side",
+        **watch,
+        "dvc repro": "again, only what changed; after new rows in data/",
+    }

@@ -15,19 +15,26 @@ from typing import Any, ParamSpec
 import yaml
 from prefect import Task
 
-from loramill.config import SECTIONS
-from loramill.errors import DataError
+from loramill.config import SECTIONS, Plan, read_yaml
+from loramill.errors import ConfigError, DataError
 from tasks.progress import say
 
 P = ParamSpec("P")
 
 
 class Memory:
-    """Knows for one domain which steps need to run; a domain that is no part of ``dvc.yaml`` remembers nothing."""
+    """Knows for one domain which steps need to run; a domain that is no part of ``dvc.yaml`` remembers nothing.
+
+    Raises:
+        ConfigError: the domain's file leaves out a section that DVC follows.
+    """
 
     def __init__(self, domain: str, *, force: bool = False) -> None:
         self._domain, self._force = domain, force
-        self._repo = _open_repo() if domain in remembered_domains() else None
+        self._repo = None
+        if domain in remembered_domains():
+            _check_sections(domain)
+            self._repo = _open_repo()
 
     def is_fresh(self) -> bool:
         """Tell whether no step of the domain has anything to do."""
@@ -66,6 +73,15 @@ def remembered_domains() -> list[str]:
     path = Path("dvc.yaml")
     content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return [name for part in content.get("vars", []) if isinstance(part, dict) for name in part.get("domains", [])]
+
+
+def _check_sections(domain: str) -> None:
+    """DVC follows sections by name and cannot follow one that is not there; say so before any work is done."""
+    path = Path("conf") / f"{domain}.yaml"
+    missing = [name for name in Plan.model_fields if name not in read_yaml(path)]
+    if missing:
+        lines = "".join(f"\n  {name}: {'embedded' if name == 'base' else '{}'}" for name in missing)
+        raise ConfigError(f"{path} leaves out what dvc.yaml follows; add (empty means: the default):{lines}")
 
 
 def data_version() -> str:

@@ -121,7 +121,7 @@ class ValidationConfig(Section):
 
     user_roles: tuple[str, ...] = ("用户", "客户", "问", "Q", "User", "user", "Human", "human")
     """Words that open a question in dialogue text."""
-    assistant_roles: tuple[str, ...] = ("律师", "客服", "答", "A", "Assistant", "assistant")
+    assistant_roles: tuple[str, ...] = ("律师", "客服", "医生", "助手", "答", "A", "Assistant", "assistant")
     """Words that open an answer in dialogue text."""
     columns: Columns = Columns()
     """Where question and answer stand in tables and JSON."""

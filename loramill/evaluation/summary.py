@@ -18,15 +18,25 @@ CUT: Final = 160
 """Characters of an answer that are shown."""
 
 
-def print_summary(scores: Path, promotion: Path, places: Mapping[str, Path], width: int | None = None) -> None:
-    """Print the summary of a domain's last run to the terminal."""
+def print_summary(
+    scores: Path, promotion: Path, places: Mapping[str, Path], following: Mapping[str, str], width: int | None = None
+) -> None:
+    """Print the summary of a domain's last run to the terminal.
+
+    Args:
+        scores: what ``evaluate`` left.
+        promotion: what ``promote`` left.
+        places: where each thing lies.
+        following: commands to try next, with what they do.
+        width: columns of the terminal; none asks it.
+    """
     content, ruling = read_json(scores), read_json(promotion)
     console = Console(width=width)
     console.print()
     console.print(Panel(_verdict(content, ruling), title=f"[bold]{content['domain']}[/bold]", expand=False))
     console.print(_answers(content))
     console.print(_where(places))
-    console.print(_next(content["domain"]))
+    console.print(_next(following))
 
 
 def _verdict(content: dict[str, Any], ruling: dict[str, Any]) -> Text:
@@ -70,10 +80,7 @@ def _where(places: Mapping[str, Path]) -> Table:
     return table
 
 
-def _next(domain: str) -> Text:
-    return Text(
-        "next, after `. .venv/bin/activate`:\n"
-        f"  loramill chat {domain} --compare    talk to base and adapter side by side\n"
-        "  make up                          Prefect and MLflow in the browser, nightly schedule on\n"
-        "  dvc repro                        again, only what changed; after new rows in data/\n"
-    )
+def _next(following: Mapping[str, str]) -> Text:
+    widest = max(map(len, following), default=0)
+    lines = [f"  {command:<{widest}}   {meaning}\n" for command, meaning in following.items()]
+    return Text("next, after `. .venv/bin/activate`:\n" + "".join(lines))

@@ -33,7 +33,8 @@ def printed(
     )
     ruling = {"decision": "promoted", "version": "3", "adapter": "0123456789abcdef", "reasons": ["passed: base"]}
     promotion = write_json(tmp_path / "promote.json", ruling)
-    print_summary(scores, promotion, {"adapter": Path("artifacts/law/adapter")}, width=width)
+    following = {"loramill chat law --compare": "talk", "dvc repro": "again"}
+    print_summary(scores, promotion, {"adapter": Path("artifacts/law/adapter")}, following, width=width)
     return capsys.readouterr().out
 
 

@@ -1,8 +1,21 @@
 import signal
+from pathlib import Path
 
 import pytest
 
-from tasks.memory import _stops_wait
+from loramill.errors import ConfigError
+from tasks.memory import Memory, _stops_wait
+
+
+def test_a_domain_file_without_a_section_that_dvc_follows_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/shop.yaml").write_text("base: embedded\nsearch: {}\nvalidation: {}\n", encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text("vars:\n  - domains: [shop]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"shop.yaml leaves out .*add .*\n  split: \{\}\n  learning: \{\}"):
+        Memory("shop")
 
 
 def test_ctrl_c_waits_until_dvc_has_written_its_lock() -> None:
