@@ -23,6 +23,9 @@ from loramill.records import Record
 
 CHUNK: Final = 20_000
 """Rows that Great Expectations sees at once: its frame of them takes some 50 MB."""
+OVERLAP: Final = 0.5
+"""Share of a file's rows that must lie in another file before it is said."""
+OVERLAP_ROWS: Final = 5
 EXCERPT: Final = 60
 """Characters of a dropped row that its report shows."""
 
@@ -76,8 +79,11 @@ def check_rows(
     intake = take_in(rows, config, spool)
     alone = _Sieve(row_rules(config), config, spool)
     seen: dict[int, int] = {}
+    copied: Counter[tuple[str, str]] = Counter()
     for chunk in spool.chunks(range(len(spool)), CHUNK):
-        alone.sift([row_facts(place, record, intake.usual, seen, spool) for place, record in chunk])
+        facts = [row_facts(place, record, intake.usual, seen, spool) for place, record in chunk]
+        copied.update(_copies((record for _, record in chunk), facts))
+        alone.sift(facts)
         on_rows(len(chunk))
     seen.clear()
     left = alone.left(range(len(spool)))
@@ -93,7 +99,7 @@ def check_rows(
         dropped=[*intake.refused, *gone.values()],
         dropped_places=[*(None for _ in intake.refused), *gone],
         changed=intake.changed,
-        warned=[*alone.warned(gone), *together.warned(gone)],
+        warned=[*overlaps(copied, intake.files), *alone.warned(gone), *together.warned(gone)],
         expectations=[*alone.verdicts(), *together.verdicts()],
     )
 
@@ -124,7 +130,7 @@ def take_in(rows: Iterable[Record | Refused], config: ValidationConfig, spool: S
     changed: list[Changed] = []
     tally = Tally()
     for row in rows:
-        file = files[row.source.rpartition(":")[0] or row.source]
+        file = files[_file(row.source)]
         file["rows"] += 1
         if isinstance(row, Refused):
             file["refused"] += 1
@@ -174,6 +180,34 @@ def cross_facts(place: int, relations: Relations) -> Facts:
     """Return the columns of what one row has to do with others."""
     found = {rule: findings.get(place) for rule, findings in vars(relations).items()}
     return {"place": place, **{rule: finding.reason if finding else None for rule, finding in found.items()}}
+
+
+def overlaps(copied: Mapping[tuple[str, str], int], files: Mapping[str, Mapping[str, int]]) -> Iterator[Warned]:
+    """Yield each file most of whose rows lie in another: about files and not rows, so Great Expectations has no say in it.
+
+    Args:
+        copied: number of rows by the file they are in and the one they occur in before.
+        files: rows of each file.
+    """
+    for pair, count in copied.items():
+        file, other = sorted(pair, key=lambda name: files[name]["rows"])
+        rows = files[file]["rows"]
+        if file != other and count >= OVERLAP_ROWS and count >= OVERLAP * rows:
+            reason = (
+                f"{count} of {rows} rows of {file} occur in {other} as well: what was learnt from one could not be judged "
+                "by the other. They count once here, and the split makes a test set that shares nothing with training"
+            )
+            yield Warned("file_overlap", reason, (f"{file}:1", f"{other}:1"))
+
+
+def _copies(records: Iterable[Record], facts: Iterable[Facts]) -> Iterator[tuple[str, str]]:
+    for record, fact in zip(records, facts, strict=True):
+        if fact["exact_duplicate"] is not None:
+            yield _file(record.source), _file(str(fact["exact_duplicate"]))
+
+
+def _file(source: str) -> str:
+    return source.rpartition(":")[0] or source
 
 
 def _redacted(row: Refused, config: ValidationConfig) -> Refused:
