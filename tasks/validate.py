@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from loramill.errors import DataError
 from loramill.records import Record, write_records
 from loramill.reports import write_json, write_text
 from loramill.tracking import diary
+from tasks.pages import write_data_page
 from tasks.progress import bar, say
 from tasks.stage import run_as_stage
 
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
     from loramill.data.spool import Spool
 
 EXPORT: Final = "dropped.csv"
+PAGE_ROWS: Final = 20_000
+"""Kept rows that the page is made of where the step stops; where it goes on, `split` makes it of all."""
 
 
 @task(name="validate", cache_policy=NO_CACHE)
 def validate(config: ValidationConfig, data: Path, out: Path, report: Path) -> Path:
     """Read the rows of ``data``, hold them against the contract, and leave clean records in ``out``.
 
-    Besides ``report``, the dropped rows are left as ``dropped.csv`` for a person to mend.
+    Besides ``report``, the dropped rows are left as ``dropped.csv`` for a person to mend. Where the step stops, it leaves the page
+    for the domain expert, which otherwise `split` does.
 
     Raises:
         DataError: nothing readable, too few rows, or too many broken ones; ``report`` lists them all the same.
@@ -46,7 +51,11 @@ def validate(config: ValidationConfig, data: Path, out: Path, report: Path) -> P
         write_json(report, _told(outcome))
         write_text(report.with_name(EXPORT), dropped_csv(outcome, spool))
         diary().file(report, "reports")
-        _check(config, outcome, report)
+        fault = _fault(config, outcome, report)
+        if fault:
+            page = write_data_page(report.parent, list(islice(kept_records(outcome, spool), PAGE_ROWS)), {}, {})
+            say("validate", f"every reason in plain words: {page}")
+            raise DataError(fault)
         write_records(out, kept_records(outcome, spool))
     dropped, warned = len(outcome.dropped), len(outcome.warned)
     tail = f", {warned} warnings (reasons in {report})" if dropped or warned else ""
@@ -89,19 +98,36 @@ def _told(outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def _check(config: ValidationConfig, outcome: "Outcome", report: Path) -> None:
+LOST: Final = {"undecodable", "nul-byte", "damaged-file", "unreadable", "too-large", "not-json", "truncated"}
+"""Rules by which a whole file is lost, with nobody knows how many rows."""
+
+
+def _fault(config: ValidationConfig, outcome: "Outcome", report: Path) -> str:
+    """Return why these rows are not to be learnt from; nothing if they are."""
+    if lost := [row for row in outcome.dropped if row.rule in LOST and _is_all_of_its_file(row, outcome)]:
+        named = "".join(f"\n  {row.source.rpartition(':')[0]}: {row.reason}" for row in lost)
+        raise DataError(
+            f"nothing could be read of {len(lost)} of the files, and nobody knows how many rows that is; "
+            f"mend them, or take them out of the folder if they are not needed:{named}"
+        )
     kept, dropped = len(outcome.kept), len(outcome.dropped)
     if kept < config.min_rows:
-        raise DataError(
+        return (
             f"{kept} usable rows of {outcome.read}, validation.min_rows asks for {config.min_rows}; "
             f"{report} names every dropped row. Mend those or write more{_mostly(outcome)}"
         )
     if dropped > config.max_dropped * outcome.read:
-        raise DataError(
+        return (
             f"{dropped} of {outcome.read} rows were dropped, more than validation.max_dropped allows "
             f"({config.max_dropped:.0%}); {report} names each with its reason, and {EXPORT} beside it holds what they say. "
             f"Mend them, or raise the share if that is as it should be{_mostly(outcome)}"
         )
+    return ""
+
+
+def _is_all_of_its_file(row: Refused, outcome: "Outcome") -> bool:
+    counts = outcome.files[row.source.rpartition(":")[0]]
+    return counts["rows"] == counts["refused"] == 1
 
 
 def _mostly(outcome: "Outcome") -> str:

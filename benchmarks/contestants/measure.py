@@ -25,12 +25,14 @@ class Stopwatch:
         self.seconds: list[float] = []
         self.losses: list[float] = []
         self._last = 0.0
+        self._cpu: list[float] = []
 
     def tick(self) -> None:
         """Hear that a step has ended."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         now = time.perf_counter()
+        self._cpu.append(time.process_time())
         if self._last:
             self.seconds.append(now - self._last)
         self._last = now
@@ -46,6 +48,7 @@ class Stopwatch:
         )
         result = {
             "seconds": sum(timed),
+            "cpu_seconds": self._cpu[-1] - self._cpu[self.warm - 1],
             "timed_steps": len(timed),
             "peak_mib": round(peak, 1),
             "first_loss": self.losses[0] if self.losses else None,

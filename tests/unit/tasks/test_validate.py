@@ -81,3 +81,12 @@ def test_a_stop_names_the_most_frequent_reasons(data: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none' does not exist"):
         run(ValidationConfig(), tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("scan.txt", b"\xff\xfe\x00\xd8\x00\x00"), ("rows.json", b'[{"instruction": "abc", "outp')]
+)
+def test_a_file_of_which_nothing_could_be_read_stops_the_run(data: Path, name: str, content: bytes) -> None:
+    (data / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"nothing could be read of 1 of the files.*\n  {name}: "):
+        run(ValidationConfig(), data)
