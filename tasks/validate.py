@@ -104,8 +104,8 @@ LOST: Final = {"undecodable", "nul-byte", "damaged-file", "unreadable", "too-lar
 
 def _fault(config: ValidationConfig, outcome: "Outcome", report: Path) -> str:
     """Return why these rows are not to be learnt from; nothing if they are."""
-    if lost := [row for row in outcome.dropped if row.rule in LOST and _is_all_of_its_file(row, outcome)]:
-        named = "".join(f"\n  {row.source.rpartition(':')[0]}: {row.reason}" for row in lost)
+    if lost := _lost_files(outcome):
+        named = "".join(f"\n  {file}: {reason}" for file, reason in lost.items())
         raise DataError(
             f"nothing could be read of {len(lost)} of the files, and nobody knows how many rows that is; "
             f"mend them, or take them out of the folder if they are not needed:{named}"
@@ -125,9 +125,15 @@ def _fault(config: ValidationConfig, outcome: "Outcome", report: Path) -> str:
     return ""
 
 
-def _is_all_of_its_file(row: Refused, outcome: "Outcome") -> bool:
-    counts = outcome.files[row.source.rpartition(":")[0]]
-    return counts["rows"] == counts["refused"] == 1
+def _lost_files(outcome: "Outcome") -> dict[str, str]:
+    """Return the files of which nothing could be read, each with its first reason."""
+    lost: dict[str, str] = {}
+    for row in outcome.dropped:
+        file = row.source.rpartition(":")[0]
+        counts = outcome.files[file]
+        if row.rule in LOST and counts["rows"] == counts["refused"]:
+            lost.setdefault(file, row.reason)
+    return lost
 
 
 def _mostly(outcome: "Outcome") -> str:
