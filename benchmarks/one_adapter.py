@@ -1,8 +1,8 @@
 """One adapter: tokens per second and peak memory against HF Trainer + PEFT, TRL and LLaMA-Factory.
 
-``python -m benchmarks.one_adapter [--rounds 3] [--steps 30] [--base small --base small-150k]``; the last line printed is
-a JSON object. Every contestant trains the same adapter shape on the same rows and base for the same number of steps, in turns, each in a
-process and (peers) environment of its own. Memory is the process's peak (resident on a CPU, allocated on a GPU).
+``python -m benchmarks.one_adapter [--rounds 3] [--steps 30] [--base small --base small-150k]``; the last line is a JSON
+object. Every contestant trains the same adapter shape on the same rows and base for the same number of steps, in turns, each
+in a process and (peers) environment of its own. Memory is the process's peak (resident on a CPU, allocated on a GPU).
 """
 
 import argparse

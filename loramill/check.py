@@ -65,36 +65,40 @@ def write_data_docs(domain: str, plan: Plan) -> Path:
 
 
 def _rows(plan: Plan, domain: str, place: Path) -> Rows:
-    records, listed = _records(plan, Path("data") / domain, place)
+    records, listed, objected = _records(plan, Path("data") / domain, place)
     if not records:
-        return Rows(
-            (), {}, listed, f"no row is left of data/{domain}: the report of validate names each with its reason"
-        )
+        return Rows((), {}, listed, objected or f"no row is left of data/{domain}")
     from loramill.data.ledger import read_ledger
     from loramill.data.split import check_parts, split_records
 
     found = split_records(records, plan.split, read_ledger(place / "splits", records))
     parts = {str(part): of for part, of in found.parts.items()}
     try:
-        check_parts(found.parts, plan.split)
+        check_parts(found.parts, plan.split, found.largest)
     except DataError as error:
-        return Rows(records, parts, listed, str(error))
-    return Rows(records, parts, listed + len(found.refused))
+        return Rows(records, parts, listed, objected or str(error))
+    return Rows(records, parts, listed + len(found.refused), objected or None)
 
 
-def _records(plan: Plan, data: Path, place: Path) -> tuple[list[Record], int]:
-    """Return clean rows and how many were dropped: those that ``validate`` left if nothing changed since, else read anew."""
+def _records(plan: Plan, data: Path, place: Path) -> tuple[list[Record], int, str]:
+    """Return clean rows, how many were dropped, and why ``validate`` would stop.
+
+    The rows are those that ``validate`` left if nothing changed since, else they are read anew.
+    """
     clean, report = place / "records.jsonl", place / "reports" / "validate.json"
     if _is_newer(clean, [*data.rglob("*"), *Path("conf").rglob("*.yaml")]) and report.is_file():
         told = read_json(report)
-        return read_records(clean), int(told["read"]) - int(told["kept"])
+        return read_records(clean), int(told["read"]) - int(told["kept"]), ""
+    from loramill.data.acceptance import objection
     from loramill.data.contract import check_rows, kept_records
+    from loramill.data.expectations import judge_plainly
     from loramill.data.read import read_folder
     from loramill.data.spool import Spool
 
     with Spool() as spool:
-        outcome = check_rows(read_folder(data, plan.validation), plan.validation, spool)
-        return list(kept_records(outcome, spool)), len(outcome.dropped)
+        outcome = check_rows(read_folder(data, plan.validation), plan.validation, spool, judges=judge_plainly)
+        objected = objection(outcome, plan.validation, "the step validate (`dvc repro` runs it)")
+        return list(kept_records(outcome, spool)), len(outcome.dropped), objected
 
 
 def _is_newer(path: Path, than: Iterable[Path]) -> bool:

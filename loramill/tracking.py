@@ -43,19 +43,21 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlruns').resolve()}/mlflow.db"
 
 
-def _tolerant(method: Callable[Concatenate["Diary", P], None]) -> Callable[Concatenate["Diary", P], None]:
-    """Turn a failure to write into a warning; a silent diary writes nothing."""
+def _tolerant(method: Callable[Concatenate["Diary", P], None]) -> Callable[Concatenate["Diary", P], bool]:
+    """Turn a failure to write into a warning, and say whether it was written; a silent diary writes nothing."""
 
     @functools.wraps(method)
-    def write(diary: "Diary", /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def write(diary: "Diary", /, *args: P.args, **kwargs: P.kwargs) -> bool:
         if not diary.run_id:
-            return
+            return False
         try:
             method(diary, *args, **kwargs)
         except Exception as error:  # whatever MLflow, its database or the disk raise
             log.warning("the diary missed an entry (%s): %s", method.__name__, _first_line(error))
+            return False
+        return True
 
-    return cast(Callable[Concatenate["Diary", P], None], write)
+    return cast(Callable[Concatenate["Diary", P], bool], write)
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,21 @@ class Diary:
             _client().log_metric(self.run_id, key, float(value), step=step)
 
     @_tolerant
-    def curve(self, name: str, values: Sequence[float]) -> None:
-        """Write a whole curve at once, one value per step from 0."""
+    def curve(self, name: str, values: Sequence[float] | Mapping[int, float]) -> None:
+        """Write a whole curve at once, one value per step from 0, or a part of it by step."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(name, float(value), now, step) for step, value in enumerate(values)]
+        points = values.items() if isinstance(values, Mapping) else enumerate(values)
+        entries = [Metric(name, float(value), now, step) for step, value in points]
         for start in range(0, len(entries), 1000):
             _client().log_batch(self.run_id, metrics=entries[start : start + 1000])
+
+    @_tolerant
+    def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Add rows to a table that MLflow shows and compares between runs."""
+        columns = {key: [row[key] for row in rows] for key in rows[0]}
+        _client().log_table(self.run_id, columns, f"{name}.json")
 
     @_tolerant
     def file(self, path: Path, folder: str = "") -> None:
@@ -130,6 +139,16 @@ def open_diary(domain: str, name: str, tags: Mapping[str, object]) -> Iterator[D
             yield opened
         finally:
             _current.reset(token)
+
+
+@contextmanager
+def continue_diary(domain: str, run_id: str) -> Iterator[Diary]:
+    """Make a run that another process opened, and will end, `diary()` until the block ends."""
+    token = _current.set(Diary(domain, run_id))
+    try:
+        yield _current.get()
+    finally:
+        _current.reset(token)
 
 
 @contextmanager
@@ -289,6 +308,8 @@ def _client() -> "MlflowClient":
     import mlflow
     from mlflow import MlflowClient
 
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a dead server costs seconds, not minutes
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it would tear the training's own bar
     mlflow.set_tracking_uri(tracking_uri())  # the registry looks logged models up through this global
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

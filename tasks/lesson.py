@@ -9,6 +9,7 @@ from tqdm import tqdm
 from loramill.config import Base, LearningConfig
 from loramill.pack.base import LoadedBase, load_base
 from loramill.pack.members import Pack
+from loramill.pack.plan import Limits
 from loramill.prompts import Row, encode_all
 from loramill.records import Record, read_records
 from tasks.progress import bar, say
@@ -36,7 +37,8 @@ def open_lesson(step: str, base: Base, learning: LearningConfig, splits: Path) -
     loaded = load_with_bar(step, base)
     rows = [encode_all(loaded.tokenizer, part, loaded.template, learning.max_tokens) for part in (train, validation)]
     encode_all(loaded.tokenizer, read_records(splits / "test.jsonl"), loaded.template, learning.max_tokens)
-    return Lesson(Pack(loaded), train, validation, *rows)
+    limits = Limits(learning.gradient_checkpointing, learning.memory_bytes)
+    return Lesson(Pack(loaded, limits), train, validation, *rows)
 
 
 def load_with_bar(step: str, base: Base) -> LoadedBase:

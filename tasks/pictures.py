@@ -24,7 +24,7 @@ def loss_curve(
         )
     axes.set(title=title, xlabel="optimizer step", ylabel="loss (nats per token)")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")  # curves fall; looking for the best place costs seconds on long ones
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return path

@@ -1,5 +1,6 @@
 """What a person sees while a training runs: a bar with the time left, and one line per thing worth knowing."""
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,14 +37,14 @@ def bar(step: str, total: int, unit: str) -> Iterator["tqdm[None]"]:
 
 
 class TrainingBar:
-    """A listener that shows steps, loss and speed."""
+    """A listener that shows steps, loss, speed and the time left."""
 
     def __init__(self, step: str, total: int) -> None:
         self._step = step
         self._context = bar(step, total, "steps")
         self._losses: dict[str, float] = {}
         self.speeds: list[float] = []
-        """Tokens per second of each step."""
+        """Tokens per second of each step, all members together."""
 
     def __enter__(self) -> Self:
         self._bar = self._context.__enter__()
@@ -55,19 +56,21 @@ class TrainingBar:
         self._context.__exit__(kind, error, trace)
 
     def on_tick(self, tick: "Tick") -> None:
-        """Move the bar."""
-        self._bar.total = tick.total
+        """Move the bar by one step; the time left is that of the steps left, whoever joined or left meanwhile."""
+        if not self.speeds:  # steps of an earlier process took no time in this one
+            self._bar.initial = self._bar.n = self._bar.last_print_n = tick.done - 1
         self.speeds.append(tick.tokens_per_second)
-        best = min(self._losses.values(), default=float("nan"))
+        self._bar.total = self._bar.n + 1 + tick.total - tick.done
+        loss = min(filter(math.isfinite, tick.losses.values()), default=math.nan)
+        best = min(self._losses.values(), default=math.nan)
         self._bar.set_postfix_str(
-            f"loss {min(tick.losses.values()):.3f}, validation {best:.3f}, {tick.tokens_per_second:,.0f} tokens/s",
-            refresh=False,
+            f"loss {loss:.3f}, validation {best:.3f}, {tick.tokens_per_second:,.0f} tokens/s", refresh=False
         )
-        self._bar.update(tick.done - self._bar.n)
+        self._bar.update(1)
 
     def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
-        """Remember the loss for the bar; a bar prunes nothing."""
-        self._losses[name] = validation_loss
+        """Remember the member's lowest loss for the bar; a bar prunes nothing."""
+        self._losses[name] = min(validation_loss, self._losses.get(name, math.inf))
         return False
 
     def on_end(self, outcome: "Outcome") -> None:

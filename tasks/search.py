@@ -1,9 +1,9 @@
-"""Step ``search``: train and validation rows in; the best rank, alpha and learning rate out."""
+"""Step ``search``: train and validation rows in; the best settings out."""
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from prefect import task
@@ -11,12 +11,26 @@ from prefect.cache_policies import NO_CACHE
 
 from loramill.config import Base, LearningConfig, SearchConfig, Settings, read_yaml
 from loramill.reports import read_json, write_json, write_text
-from loramill.tracking import diary
+from loramill.tracking import Diary, diary
 from tasks.progress import TrainingBar, say
 from tasks.stage import run_as_stage
+from tasks.together import in_processes
+
+if TYPE_CHECKING:
+    from loramill.search.noise import Judges
+    from loramill.search.run import Ended, Fold
+    from loramill.search.study import Entry, Record
+    from loramill.search.verdict import Found
+    from tasks.lesson import Lesson
+
+ELSEWHERE: Final = {"trials", "pack", "minutes", "repeats", "fixed", "storage", "takeover_seconds", "renew_above"}
+"""Knobs that change no single trial."""
+SAME_LOSS: Final = {"tokens_per_pass", "gradient_checkpointing", "memory_bytes"}
+"""Knobs of memory: every loss stays the same."""
 
 
 @task(name="search", cache_policy=NO_CACHE)
+@in_processes
 def search(config: SearchConfig, learning: LearningConfig, base: Base, splits: Path, out: Path, report: Path) -> Path:
     """Leave the best settings in ``out`` as YAML that a person can read and commit.
 
@@ -26,7 +40,8 @@ def search(config: SearchConfig, learning: LearningConfig, base: Base, splits: P
         TrainingError: nothing that was tried learns.
     """
     if config.trials == 0:
-        write_json(report, {"searched": False, "why": "search.trials is 0", "settings": config.fixed.model_dump()})
+        fixed = config.fixed.model_dump(mode="json", exclude_none=True)
+        write_json(report, {"searched": False, "why": "search.trials is 0", "settings": fixed})
         return _write_settings(out, config.fixed, "search.fixed, because search.trials is 0")
     work = out.parent / "work" / "search"
     kept = _kept(config, learning, base, splits, work / "asked.json")
@@ -38,94 +53,121 @@ def search(config: SearchConfig, learning: LearningConfig, base: Base, splits: P
 
 
 def _search(config: SearchConfig, learning: LearningConfig, base: Base, splits: Path, out: Path, report: Path) -> Path:
-    from loramill.search.run import Trial, trial_steps
-    from loramill.search.run import search as run_search
-    from loramill.search.study import open_study
-    from loramill.training.course import course_of
+    from loramill.search.claims import place_of_own
+    from loramill.search.find import Search, find
+    from loramill.search.run import Trainer
+    from loramill.search.space import Space, linear_layers
+    from loramill.search.study import Record, storage_of
     from tasks.lesson import open_lesson
 
     work = out.parent / "work" / "search"
     lesson = open_lesson("search", base, learning, splits)
-    course = course_of(
-        learning,
-        config.fixed,
-        lesson.train_rows,
-        lesson.validation_rows,
-        epochs=config.epochs,
-        patience=config.epochs,
-        seed=config.seed,
-    )
-    study = open_study(_study_name(course.key, config, lesson.pack.base.digest), work / "study.db")
-
-    def on_trial(trial: Trial) -> None:
-        _note_trial(trial, work)
-
-    with TrainingBar("search", trial_steps(config, course)) as shown:
-        best, tried = run_search(
-            lesson.pack,
-            study,
-            config,
-            course,
-            tokens_per_pass=learning.tokens_per_pass,
+    space = Space(config, learning, linear_layers(lesson.pack.base.model))
+    folds, judges = _folds(config, lesson)
+    storage = storage_of(config.storage, work / "study.db")
+    name = _study_name(config, learning, lesson)
+    with place_of_own(work) as checkpoint, TrainingBar("search", 1) as shown:
+        trainer = Trainer(
+            pack=lesson.pack,
+            config=config,
+            learning=learning,
+            folds=folds,
             listener=shown,
-            on_trial=on_trial,
-            checkpoint=work / "checkpoint",
+            on_trial=_note_trial,
+            checkpoint=checkpoint,
+            scores_rows=not base.split,
         )
-    facts = [{"trial": t.number, "state": t.state, "loss": t.loss, **t.settings.model_dump()} for t in tried]
-    write_json(report, {"searched": True, "settings": best.settings.model_dump(), "loss": best.loss, "trials": facts})
-    _draw(report, facts)
-    _write_settings(out, best.settings, f"trial {best.number} of {len(tried)}, validation loss {best.loss:.4f}")
+        whole = Search(space, judges, lambda part: Record(part, storage, config.takeover_seconds), name)
+        found, entries = find(whole, trainer)
+    _tell(found, entries, Record(name, storage), report)
+    origin = f"trial {found.trial} of {len(entries)}, validation loss {found.loss:.4f}; {found.said}"
+    _write_settings(out, found.settings, origin)
     write_json(work / "asked.json", _asked(config, learning, base, splits))
-    chosen = best.settings
-    say(
-        "search",
-        f"{len(tried)} trials: rank {chosen.rank}, alpha {chosen.alpha:g}, learning rate {chosen.learning_rate:.2g} "
-        f"(validation loss {best.loss:.3f})",
-    )
     return out
 
 
-def _note_trial(trial: Any, work: Path) -> None:
-    from tasks.pictures import loss_curve
+def _folds(config: SearchConfig, lesson: "Lesson") -> "tuple[list[Fold], Judges]":
+    """Return each fold's rows, and the rows that judge in the order in which the folds score them."""
+    import numpy as np
 
-    progress, course = trial.outcome.progress, trial.outcome.course
-    picture = loss_curve(
-        work / f"trial{trial.number}.png",
-        f"trial {trial.number}: rank {trial.settings.rank}, learning rate {trial.settings.learning_rate:.2g}",
-        progress.train_losses,
-        progress.validation_losses,
-        course.steps_per_epoch,
-    )
-    with diary().child(f"trial {trial.number}") as child:
-        child.note({"kind": "trial", "state": progress.status})
-        child.settings(trial.settings.model_dump())
-        child.curve("train_loss", progress.train_losses)
-        child.curve("validation_loss", progress.validation_losses)
-        child.metrics({"best_validation_loss": progress.best_loss, "steps": progress.step})
-        child.file(picture, "pictures")
+    from loramill.search.folds import fold_rows, groups_of, picked
+    from loramill.search.noise import Judges
+
+    folds: list[Fold]
+    if config.folds == 1:
+        folds = [(lesson.train_rows, lesson.validation_rows)]
+        groups = groups_of(lesson.validation, config.near_duplicate)
+    else:
+        rows = [*lesson.train_rows, *lesson.validation_rows]
+        every = groups_of([*lesson.train, *lesson.validation], config.near_duplicate)
+        cut = fold_rows(every, config.folds, config.seed)
+        folds = [(picked(rows, train), picked(rows, validation)) for train, validation in cut]
+        groups = np.concatenate([every[validation] for _, validation in cut])
+    targets = [row.targets for _, validation in folds for row in validation]
+    return folds, Judges(np.array(targets), groups)
 
 
-def _draw(report: Path, facts: list[dict[str, Any]]) -> None:
-    from tasks.pictures import trials_picture
+def _note_trial(ended: "Ended") -> None:
+    entry, outcome = ended.entry, ended.outcome
+    with diary().child(f"{ended.label} {entry.number}") as child:
+        child.note({"kind": ended.label, "state": entry.state})
+        child.settings(entry.settings.model_dump(exclude_none=True) | {"seed": entry.seed})
+        if outcome is not None:
+            child.curve("train_loss", outcome.progress.train_losses)
+            child.curve("validation_loss", outcome.progress.validation_losses)
+            child.metrics({"steps": outcome.progress.step})
+        if entry.value is not None:
+            child.metrics({"best_validation_loss": entry.value})
 
-    picture = trials_picture(
-        report.with_name("search.png"),
-        [fact["learning_rate"] for fact in facts],
-        [fact["loss"] for fact in facts],
-        [fact["rank"] for fact in facts],
-    )
-    diary().file(picture, "pictures")
+
+def _tell(found: "Found", entries: "list[Entry]", record: "Record", report: Path) -> None:
+    """Leave the report and the pictures, and say the result in two lines."""
+    from loramill.search.pictures import draw
+    from loramill.search.study import facts_of
+
+    chosen = found.settings
+    content = {
+        "searched": True,
+        "settings": chosen.model_dump(mode="json", exclude_none=True),
+        "loss": found.loss,
+        "loss_corrected": found.corrected,
+        "noise": found.noise,
+        "said": found.said,
+        "trials": facts_of(entries),
+    }
+    write_json(report, content)
+    for picture in draw(record, entries, found, report):
+        diary().file(picture, "pictures")
     diary().file(report, "reports")
+    diary().note({"search": found.said})
+    diary().metrics({"loss": found.loss, "loss_corrected": found.corrected, "noise": found.noise})
+    say(
+        "search",
+        f"{len(entries)} trials: rank {chosen.rank}, alpha {chosen.alpha:g}, learning rate {chosen.learning_rate:.2g} "
+        f"(validation loss {found.loss:.3f}, {found.corrected:.3f} when corrected for the choice)",
+    )
+    say("search", found.said)
 
 
 def _write_settings(out: Path, settings: Settings, origin: str) -> Path:
-    diary().settings({"chosen": settings.model_dump()})
-    return write_text(out, f"# {origin}\n{yaml.safe_dump(settings.model_dump(), sort_keys=False)}")
+    chosen = settings.model_dump(mode="json", exclude_none=True)
+    diary().settings({"chosen": chosen})
+    return write_text(out, f"# {origin}\n{yaml.safe_dump(chosen, sort_keys=False)}")
 
 
-def _study_name(course_key: str, config: SearchConfig, base_digest: str) -> str:
-    facts = json.dumps([course_key, base_digest, config.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+def _study_name(config: SearchConfig, learning: LearningConfig, lesson: "Lesson") -> str:
+    """Return a digest of what decides any trial: with more trials, or another pack or storage, a study goes on."""
+    from loramill.prompts import template_digest
+
+    base = lesson.pack.base
+    facts = [
+        [(row.ids, row.targets) for row in (*lesson.train_rows, *lesson.validation_rows)],
+        len(lesson.train_rows),
+        [base.digest, template_digest(base.tokenizer, base.template)],
+        learning.model_dump(mode="json", exclude=SAME_LOSS),
+        config.model_dump(mode="json", exclude=ELSEWHERE),
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _asked(config: SearchConfig, learning: LearningConfig, base: Base, splits: Path) -> dict[str, Any]:

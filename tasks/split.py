@@ -41,7 +41,7 @@ def split(config: SplitConfig, records: Path, out: Path, report: Path) -> Path:
     write_json(report, told)
     _say_refused(found.refused, report)
     page = write_data_page(report.parent, clean, found.parts, told)
-    check_parts(found.parts, config)
+    check_parts(found.parts, config, found.largest)
 
     def fill(folder: Path) -> None:
         for part in PARTS:

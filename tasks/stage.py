@@ -3,6 +3,7 @@
 Parameters of the task that are a section of ``conf/`` are taken from the plan by their type, paths from the command line.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -13,6 +14,7 @@ from loramill.config import Plan, load_plan
 from loramill.errors import ConfigError, LoramillError
 from loramill.privacy import switch_off_telemetry
 from loramill.reports import disk_full_explained
+from tasks.together import RUN, run_together
 
 
 def run_as_stage(task: Any) -> None:
@@ -21,7 +23,8 @@ def run_as_stage(task: Any) -> None:
     try:
         config, *pairs = sys.argv[1:]
         with disk_full_explained(Path("artifacts")):
-            _call(task, Path(config), dict(pair.split("=", 1) for pair in pairs))
+            paths = dict(pair.split("=", 1) for pair in pairs)
+            run_together(lambda: _call(task, Path(config), paths), lambda: load_plan(Path(config), Path("conf")))
     except LoramillError as error:
         sys.exit(f"{task.name}: {error}")
     except KeyboardInterrupt:
@@ -31,13 +34,14 @@ def run_as_stage(task: Any) -> None:
 
 
 def _call(task: Any, config: Path, paths: dict[str, str]) -> None:
-    from loramill.tracking import open_diary
+    from loramill.tracking import continue_diary, open_diary
 
     domain, plan = config.stem, load_plan(config, Path("conf"))
     arguments = sections(task.fn, plan) | {name: Path(value) for name, value in paths.items()}
     if missing := set(get_type_hints(task.fn)) - set(arguments) - {"return"}:
         raise ConfigError(f"step {task.name} also needs {', '.join(f'{name}=path' for name in sorted(missing))}")
-    with open_diary(domain, f"{task.name} by dvc", {"step": task.name}):
+    opened = os.environ.get(RUN)
+    with continue_diary(domain, opened) if opened else open_diary(domain, f"{task.name} by dvc", {"step": task.name}):
         task.fn(**arguments)
 
 

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,8 +12,10 @@ from loramill.config import Base, LearningConfig, Settings, TrainConfig, read_se
 from loramill.errors import AdapterError, TrainingError
 from loramill.reports import restore_folder, write_folder, write_json
 from loramill.tracking import diary
-from tasks.progress import TrainingBar, say
+from tasks.progress import say
 from tasks.stage import run_as_stage
+from tasks.together import in_processes
+from tasks.watching import Watch, watching
 
 if TYPE_CHECKING:
     from loramill.pack.manifest import Manifest
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 @task(name="train", cache_policy=NO_CACHE)
+@in_processes
 def train(
     config: TrainConfig, learning: LearningConfig, base: Base, splits: Path, settings: Path, out: Path, report: Path
 ) -> Path:
@@ -42,11 +45,11 @@ def train(
     chosen = read_settings(settings)
     lesson = open_lesson("train", base, learning, splits)
     plan = course_of(
-        learning,
+        chosen.over(learning),
         chosen,
         lesson.train_rows,
         lesson.validation_rows,
-        epochs=config.epochs,
+        epochs=chosen.epochs or config.epochs,
         patience=config.patience,
         seed=config.seed,
     )
@@ -55,20 +58,18 @@ def train(
     if origin == DONE:
         return _keep(out, report)
     _say_plan(course, origin)
-    with TrainingBar("train", course.steps) as shown:
+    with watching(config, lesson, course, out, report) as watch:
         outcome = fit(
             lesson.pack,
             [course],
             tokens_per_pass=learning.tokens_per_pass,
-            listener=shown,
+            listener=watch,
             checkpoint=out.parent / "work" / "train",
             save_steps=config.save_steps,
         )[course.name]
     _check_finite(outcome)
     manifest = _write_adapter(facts, lesson, outcome, origin, out)
-    _note(
-        outcome, manifest, report, {"tokens_per_second": _median(shown.speeds), "device": lesson.pack.base.device.type}
-    )
+    _note(outcome, manifest, report, _seen(watch, lesson))
     progress = outcome.progress
     say(
         "train",
@@ -98,8 +99,10 @@ def _keep(out: Path, report: Path) -> Path:
     return out
 
 
-DONE = "done"
+DONE: Final = "done"
 """Marks an adapter that needs no training any more."""
+WATCHING: Final = {"probes", "probe_steps", "tensorboard"}
+"""Knobs that only show: the adapter is the same whatever they say."""
 
 
 def _start(
@@ -158,7 +161,7 @@ def _training_facts(
 
     base = lesson.pack.base
     sections = {"train": config, "learning": learning, "settings": settings}
-    facts = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    facts = {name: section.model_dump(mode="json", exclude=WATCHING) for name, section in sections.items()}
     return facts | {"template": template_digest(base.tokenizer, base.template)}
 
 
@@ -205,11 +208,14 @@ def _write_adapter(
     return made[0]
 
 
-def _median(speeds: list[float]) -> float | None:
-    return round(median(speeds), 1) if speeds else None
+def _seen(watch: Watch, lesson: "Lesson") -> dict[str, Any]:
+    """Return what the watch has to tell besides the curves."""
+    speed = round(median(watch.speeds), 1) if watch.speeds else None
+    warnings = [{"kind": kind, "text": text} for kind, text in watch.warnings.items()]
+    return {"tokens_per_second": speed, "device": lesson.pack.base.device.type, "warnings": warnings}
 
 
-def _note(outcome: "Outcome", manifest: "Manifest", report: Path, speed: dict[str, Any]) -> None:
+def _note(outcome: "Outcome", manifest: "Manifest", report: Path, seen: dict[str, Any]) -> None:
     from tasks.pictures import loss_curve
 
     progress = outcome.progress
@@ -221,7 +227,7 @@ def _note(outcome: "Outcome", manifest: "Manifest", report: Path, speed: dict[st
         "validation_loss_before": progress.validation_losses[0],
         "adapter": manifest.digest,
         "started_from": manifest.started_from,
-        **speed,
+        **seen,
     }
     write_json(report, content)
     picture = loss_curve(
@@ -234,9 +240,6 @@ def _note(outcome: "Outcome", manifest: "Manifest", report: Path, speed: dict[st
     log = diary()
     log.settings({"training": manifest.training})
     log.note({"adapter": manifest.digest, "base": manifest.base, "base_digest": manifest.base_digest})
-    log.curve("train_loss", progress.train_losses)
-    log.curve("learning_rate", progress.rates)
-    log.curve("validation_loss", progress.validation_losses)
     log.metrics({"best_validation_loss": progress.best_loss})
     log.file(picture, "pictures")
     log.file(report, "reports")

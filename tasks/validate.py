@@ -34,12 +34,13 @@ PAGE_ROWS: Final = 20_000
 def validate(config: ValidationConfig, data: Path, out: Path, report: Path) -> Path:
     """Read the rows of ``data``, hold them against the contract, and leave clean records in ``out``.
 
-    Besides ``report``, the dropped rows are left as ``dropped.csv`` for a person to mend. Where the step stops, it leaves the page
-    for the domain expert, which otherwise `split` does.
+    Besides ``report``, the dropped rows are left as ``dropped.csv`` for a person to mend. Where the step stops, it leaves the
+    page for the domain expert, which otherwise `split` does.
 
     Raises:
         DataError: nothing readable, too few rows, or too many broken ones; ``report`` lists them all the same.
     """
+    from loramill.data.acceptance import objection
     from loramill.data.contract import check_rows, kept_records
     from loramill.data.export import dropped_csv
     from loramill.data.spool import Spool
@@ -51,7 +52,7 @@ def validate(config: ValidationConfig, data: Path, out: Path, report: Path) -> P
         write_json(report, _told(outcome))
         write_text(report.with_name(EXPORT), dropped_csv(outcome, spool))
         diary().file(report, "reports")
-        fault = _fault(config, outcome, report)
+        fault = objection(outcome, config, str(report))
         if fault:
             page = write_data_page(report.parent, list(islice(kept_records(outcome, spool), PAGE_ROWS)), {}, {})
             say("validate", f"every reason in plain words: {page}")
@@ -96,52 +97,6 @@ def _told(outcome: "Outcome") -> dict[str, Any]:
         "warned": [vars(row) for row in outcome.warned],
         "expectations": outcome.expectations,
     }
-
-
-LOST: Final = {"undecodable", "nul-byte", "damaged-file", "unreadable", "too-large", "not-json", "truncated"}
-"""Rules by which a whole file is lost, with nobody knows how many rows."""
-
-
-def _fault(config: ValidationConfig, outcome: "Outcome", report: Path) -> str:
-    """Return why these rows are not to be learnt from; nothing if they are."""
-    if lost := _lost_files(outcome):
-        named = "".join(f"\n  {file}: {reason}" for file, reason in lost.items())
-        raise DataError(
-            f"nothing could be read of {len(lost)} of the files, and nobody knows how many rows that is; "
-            f"mend them, or take them out of the folder if they are not needed:{named}"
-        )
-    kept, dropped = len(outcome.kept), len(outcome.dropped)
-    if kept < config.min_rows:
-        return (
-            f"{kept} usable rows of {outcome.read}, validation.min_rows asks for {config.min_rows}; "
-            f"{report} names every dropped row. Mend those or write more{_mostly(outcome)}"
-        )
-    if dropped > config.max_dropped * outcome.read:
-        return (
-            f"{dropped} of {outcome.read} rows were dropped, more than validation.max_dropped allows "
-            f"({config.max_dropped:.0%}); {report} names each with its reason, and {EXPORT} beside it holds what they say. "
-            f"Mend them, or raise the share if that is as it should be{_mostly(outcome)}"
-        )
-    return ""
-
-
-def _lost_files(outcome: "Outcome") -> dict[str, str]:
-    """Return the files of which nothing could be read, each with its first reason."""
-    lost: dict[str, str] = {}
-    for row in outcome.dropped:
-        file = row.source.rpartition(":")[0]
-        counts = outcome.files[file]
-        if row.rule in LOST and counts["rows"] == counts["refused"]:
-            lost.setdefault(file, row.reason)
-    return lost
-
-
-def _mostly(outcome: "Outcome") -> str:
-    """Name the most frequent reasons, each with its first row: the report may be long."""
-    first = {row.rule: row for row in reversed(outcome.dropped)}
-    most = list(outcome.reasons.items())[:3]
-    lines = [f"\n  {count} x {rule}, first {first[rule].source}: {first[rule].reason}" for rule, count in most]
-    return f". Most frequent:{''.join(lines)}" if lines else ""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What ``conf/`` may say: every knob, typed and frozen; a misspelt key is an error."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -48,6 +49,10 @@ class Base(Section):
     """Hold the weights in 4 bits (NF4; CUDA and the package bitsandbytes); ``learning.method: qlora`` says it for you."""
     trust_remote_code: bool = False
     """Run Python code that the model's folder brings along. Only for sources whose code you read."""
+    processes: PositiveInt = 1
+    """Processes that share each training, one per card: docs/several-gpus.md."""
+    split: bool = False
+    """Give each process only a part of the base's layers, for a base that no card can hold alone."""
     stop_token: str | None = None
     """Token that ends an answer, where the tokenizer's own eos is another one than the chat template writes."""
     template: dict[str, bool | str] = Field(default_factory=dict)
@@ -56,6 +61,10 @@ class Base(Section):
 
 def _off(value: object) -> object:
     return "off" if value is False else value  # YAML reads a bare `off` as false
+
+
+def _switch(value: object) -> object:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value  # so YAML reads bare on and off
 
 
 Action = Annotated[Literal["drop", "warn", "off"], BeforeValidator(_off)]
@@ -188,7 +197,11 @@ class LearningConfig(Section):
     max_tokens: PositiveInt = 1024
     """Longest row, prompt and answer; longer rows stop the run by name instead of being cut."""
     tokens_per_pass: PositiveInt = 16384
-    """Tokens in one forward pass; a larger step is split with an identical loss."""
+    """Tokens in one forward pass at most; a larger step is split with an identical loss, and so is one that memory cannot hold."""
+    gradient_checkpointing: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    """Keep little of the forward pass and compute it again: half as much work again. ``auto`` where memory asks for it."""
+    memory_gib: PositiveFloat | None = None
+    """Most memory that training may take, the base included; none takes what is free."""
     warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Share of the steps in which the rate rises."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -197,6 +210,11 @@ class LearningConfig(Section):
     """AdamW's decoupled decay."""
     clip: PositiveFloat = 1.0
     """Largest norm of the adapter's gradient."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """``memory_gib`` in bytes."""
+        return None if self.memory_gib is None else int(self.memory_gib * 2**30)
 
     @model_validator(mode="after")
     def _carried_weights_stay(self) -> Self:
@@ -216,11 +234,24 @@ class Settings(Section):
     """alpha / rank: the adapter's part is scaled by it."""
     learning_rate: PositiveFloat = 5.0e-3
     """Peak rate, reached at the end of warm-up."""
+    dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """In place of ``learning.dropout``."""
+    target_modules: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """In place of ``learning.target_modules``."""
+    method: Method | None = None
+    """In place of ``learning.method``."""
+    epochs: PositiveInt | None = None
+    """In place of ``train.epochs``."""
 
     @property
     def alpha(self) -> float:
         """LoRA's alpha."""
         return self.alpha_ratio * self.rank
+
+    def over(self, learning: LearningConfig) -> LearningConfig:
+        """Return ``learning`` with what these settings say instead."""
+        own = {key: getattr(self, key) for key in ("dropout", "target_modules", "method")}
+        return learning.model_copy(update={key: value for key, value in own.items() if value is not None})
 
 
 class LearningRates(Section):
@@ -238,27 +269,93 @@ class LearningRates(Section):
         return self
 
 
+Modules = Literal["all-linear", "attention"] | Annotated[tuple[str, ...], Field(min_length=1)]
+"""Layers that get an adapter: every linear one but the head, those of the attention, or a list of names."""
+
+PRESETS: dict[str, tuple[int, ...]] = {"tone": (4, 8), "terminology": (8, 16), "reasoning": (16, 32)}
+"""Ranks that suit what a domain has to learn."""
+
+
+class Limits(Section):
+    """What the server that the adapter will run in can load; nothing else is tried."""
+
+    max_rank: PositiveInt | None = None
+    """Largest rank, as exported; none allows every rank."""
+    modules: tuple[str, ...] = ()
+    """Names of the layers that may carry an adapter; empty allows all."""
+
+
 class SearchConfig(Section):
-    """How rank, alpha and learning rate are found."""
+    """How settings are found; docs/search.md says what each decision rests on."""
 
     trials: NonNegativeInt = 8
-    """Settings to try; 0 searches nothing and takes ``fixed``."""
+    """Settings to try at most; 0 searches nothing and takes ``fixed``."""
+    minutes: PositiveFloat | None = None
+    """After so long no further trial begins; none leaves it to ``trials``."""
     fixed: Settings = Settings()
     """What is taken without a search."""
+    sampler: Literal["tpe", "gp", "cmaes", "random", "grid"] = "tpe"
+    """Who proposes."""
+    pruner: Literal["none", "halving", "hyperband"] = "halving"
+    """Who ends trials that have no chance, after epochs 1, 2, 4, 8, …"""
+    lag: PositiveInt = 8
+    """A proposal knows how the trials ended that are so many numbers older: so many can run at once, whatever the pack."""
     pack: PositiveInt = 4
-    """Trials trained at once on the one base."""
+    """Members trained at once on the one base: trials, folds and repeats. It changes the time, never the result."""
+    folds: PositiveInt = 1
+    """1 judges on the validation rows; more cross-validate over training and validation rows, a member for each fold."""
+    repeats: NonNegativeInt = 0
+    """Fresh seeds with which the winner is trained again at every rank, beside the runner-up; 0 trusts single runs."""
     epochs: PositiveInt = 2
     """Epochs of a trial that is not pruned."""
+    epoch_choices: tuple[PositiveInt, ...] = ()
+    """Epochs to choose from instead; the winner's number goes into the training."""
+    preset: Literal["tone", "terminology", "reasoning"] | None = None
+    """Ranks by what is to be learnt: 4 and 8, 8 and 16, or 16 and 32; it goes before ``rank``."""
     rank: tuple[PositiveInt, ...] = Field(default=(4, 8, 16), min_length=1)
     """Ranks tried."""
     alpha_ratio: tuple[PositiveFloat, ...] = Field(default=(1.0, 2.0), min_length=1)
     """alpha / rank tried."""
     learning_rate: LearningRates = LearningRates()
-    """Learning rates tried."""
+    """Learning rates tried at rank 8 and batch 8; others get this times sqrt(batch / rank)."""
+    dropout: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], ...] = ()
+    """Dropouts tried; empty obeys ``learning.dropout``."""
+    modules: tuple[Modules, ...] = ()
+    """Layers tried; empty obeys ``learning.target_modules``."""
+    method: tuple[Literal["lora", "rslora", "dora", "pissa", "olora", "eva", "lora-plus"], ...] = ()
+    """Methods tried; empty obeys ``learning.method``."""
+    limits: Limits = Limits()
+    """What the server can load."""
+    storage: str | None = None
+    """Database that several workers share (``postgresql://host/name``); none is a file. A password belongs into the
+    environment: ``LORAMILL_STUDY_STORAGE`` holds the whole address and goes before this one."""
+    takeover_seconds: PositiveFloat = 60.0
+    """A worker of which nothing was heard for so long is taken for dead, and others continue its trials."""
+    near_duplicate: float = Field(default=0.6, gt=0.0, le=1.0)
+    """Rows more alike than this stay in one fold and count as one observation."""
     renew_above: float = Field(default=0.2, ge=0.0, le=1.0)
     """Search again when more than this share of the training rows is new; below it the old settings stay."""
     seed: NonNegativeInt = 7
     """Seed of the proposals and of every trial."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_names_ranks(cls, values: Any) -> Any:
+        named = values.get("preset") if isinstance(values, dict) else None
+        return values | {"rank": PRESETS[named]} if named in PRESETS else values
+
+    @model_validator(mode="after")
+    def _can_be_served(self) -> Self:
+        cap = self.limits.max_rank
+        if cap is not None and (large := [rank for rank in (*self.rank, self.fixed.rank) if rank > cap]):
+            raise ValueError(
+                f"rank {max(large)} exceeds limits.max_rank ({cap}): the server cannot load it; leave it out"
+            )
+        if self.folds > 1 and not self.trials:
+            raise ValueError(f"folds is {self.folds}, but trials is 0: nothing is searched; set folds to 1")
+        if self.storage and re.search(r"://[^/@]*:[^/@]*@", self.storage):
+            raise ValueError("storage holds a password; put the whole address into LORAMILL_STUDY_STORAGE instead")
+        return self
 
 
 class TrainConfig(Section):
@@ -274,6 +371,12 @@ class TrainConfig(Section):
     """``last`` continues from the domain's last adapter when only its rows changed; ``scratch`` never; or an adapter folder."""
     seed: NonNegativeInt = 7
     """Seed of the adapter's first weights, of the order of rows and of dropout."""
+    probes: NonNegativeInt = 2
+    """Validation questions that are answered again and again while it learns, to watch the style arrive; 0 asks none."""
+    probe_steps: NonNegativeInt = 50
+    """Steps between those answers; 0 asks none."""
+    tensorboard: bool = True
+    """Write event files for TensorBoard beside what MLflow is told."""
 
 
 class EvaluateConfig(Section):

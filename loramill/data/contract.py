@@ -14,7 +14,7 @@ from typing import Any, Final
 from loramill.config import ValidationConfig
 from loramill.data import quality
 from loramill.data.crosscheck import Relations, relate
-from loramill.data.expectations import Facts, Rule, cross_rules, open_judge, row_rules, write_data_docs
+from loramill.data.expectations import Facts, Judge, Rule, cross_rules, open_judge, row_rules, write_data_docs
 from loramill.data.findings import Changed, Refused, Warned
 from loramill.data.redact import redact_record, redact_text
 from loramill.data.spool import Spool
@@ -67,6 +67,7 @@ def check_rows(
     config: ValidationConfig,
     spool: Spool,
     on_rows: Callable[[int], object] = lambda rows: None,
+    judges: Callable[[Sequence[Rule]], Judge] = open_judge,
 ) -> Outcome:
     """Part rows that keep the contract from rows that break it.
 
@@ -75,9 +76,10 @@ def check_rows(
         config: the contract.
         spool: empty; it holds every readable row afterwards, redacted.
         on_rows: told how many rows were checked since it was told last.
+        judges: makes the judge of some rules; `judge_plainly` for a person who waits.
     """
     intake = take_in(rows, config, spool)
-    alone = _Sieve(row_rules(config), config, spool)
+    alone = _Sieve(row_rules(config), judges, config, spool)
     seen: dict[int, int] = {}
     copied: Counter[tuple[str, str]] = Counter()
     for chunk in spool.chunks(range(len(spool)), CHUNK):
@@ -88,7 +90,8 @@ def check_rows(
     seen.clear()
     left = alone.left(range(len(spool)))
     relations = relate(spool, left, config)
-    together = _Sieve(cross_rules(config), config, spool, relations)
+    copied.update(_nearly_copied(spool, relations))
+    together = _Sieve(cross_rules(config), judges, config, spool, relations)
     for start in range(0, len(left), CHUNK):
         together.sift([cross_facts(place, relations) for place in left[start : start + CHUNK]])
     gone = alone.dropped | together.dropped
@@ -186,7 +189,7 @@ def overlaps(copied: Mapping[tuple[str, str], int], files: Mapping[str, Mapping[
     """Yield each file most of whose rows lie in another: about files and not rows, so Great Expectations has no say in it.
 
     Args:
-        copied: number of rows by the file they are in and the one they occur in before.
+        copied: number of rows by the file they are in and the one they, or nearly they, occur in before.
         files: rows of each file.
     """
     for pair, count in copied.items():
@@ -194,8 +197,9 @@ def overlaps(copied: Mapping[tuple[str, str], int], files: Mapping[str, Mapping[
         rows = files[file]["rows"]
         if file != other and count >= OVERLAP_ROWS and count >= OVERLAP * rows:
             reason = (
-                f"{count} of {rows} rows of {file} occur in {other} as well: what was learnt from one could not be judged "
-                "by the other. They count once here, and the split makes a test set that shares nothing with training"
+                f"{count} of {rows} rows of {file} occur in {other} as well, or nearly so: what was learnt from one could not "
+                "be judged by the other. The same row counts once here, and the split makes a test set that shares nothing "
+                "with training"
             )
             yield Warned("file_overlap", reason, (f"{file}:1", f"{other}:1"))
 
@@ -204,6 +208,11 @@ def _copies(records: Iterable[Record], facts: Iterable[Facts]) -> Iterator[tuple
     for record, fact in zip(records, facts, strict=True):
         if fact["exact_duplicate"] is not None:
             yield _file(record.source), _file(str(fact["exact_duplicate"]))
+
+
+def _nearly_copied(spool: Spool, relations: Relations) -> Iterator[tuple[str, str]]:
+    for place, finding in relations.near_duplicate.items():
+        yield _file(spool[place].source), _file(spool[finding.others[0]].source)
 
 
 def _file(source: str) -> str:
@@ -218,11 +227,16 @@ class _Sieve:
     """Some rules, and what they caught."""
 
     def __init__(
-        self, rules: list[Rule], config: ValidationConfig, spool: Spool, relations: Relations | None = None
+        self,
+        rules: list[Rule],
+        judges: Callable[[Sequence[Rule]], Judge],
+        config: ValidationConfig,
+        spool: Spool,
+        relations: Relations | None = None,
     ) -> None:
         self._rules, self._spool, self._relations = rules, spool, relations
         self._actions = {rule.name: getattr(config.rules, rule.name) for rule in rules}
-        self._judge = open_judge(rules)
+        self._judge = judges(rules)
         self._broken = [0] * len(rules)
         self._drop: dict[int, Refused] = {}
         self._warn: defaultdict[tuple[str, str], set[int]] = defaultdict(set)

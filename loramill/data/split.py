@@ -10,6 +10,7 @@ new row is its corrected version and takes its place in the test.
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ class Split:
     parts: Mapping[Part, list[Record]]
     refused: list[Refused]
     ledger: Ledger
+    largest: int = 0
+    """Rows of the greatest near-duplicate group: they can only go together."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,17 @@ def split_records(records: Sequence[Record], config: SplitConfig, ledger: Ledger
     both = leaks | _refused(rows, validation, train, "validation", "which chooses the settings")
     kept = [(record, PARTS[place[row]]) for row, record in enumerate(records) if row not in both]
     parts = {part: [record for record, own in kept if own == part] for part in PARTS}
-    return Split(parts, [both[row] for row in sorted(both)], _remembered(rows, ledger, kept))
+    largest = max(Counter(_groups(rows)[rows.here].tolist()).values(), default=0)
+    return Split(parts, [both[row] for row in sorted(both)], _remembered(rows, ledger, kept), largest)
 
 
-def check_parts(parts: Mapping[Part, Sequence[Record]], config: SplitConfig) -> None:
+def check_parts(parts: Mapping[Part, Sequence[Record]], config: SplitConfig, largest: int = 0) -> None:
     """Refuse a split with a part that is too small to serve.
+
+    Args:
+        parts: the rows by part.
+        config: shares and least sizes.
+        largest: rows of the greatest near-duplicate group; if most rows are in it, more rows like them would not help.
 
     Raises:
         DataError: too few rows for a part; it says how many are missing.
@@ -100,6 +109,12 @@ def check_parts(parts: Mapping[Part, Sequence[Record]], config: SplitConfig) -> 
     use = {"test": "decide anything", "validation": "choose settings by", "train": "learn from"}
     for part in ("test", "validation", "train"):
         missing = least[part] - len(parts[part])
+        if missing > 0 and largest > rows / 2:
+            raise DataError(
+                f"{rows} rows leave {len(parts[part])} for {part}, too few to {use[part]}: {largest} of them are so much alike "
+                f"(question or answer, each with the next, split.near_duplicate {config.near_duplicate}) that they must stay "
+                "together, as rows from a template are. Write rows that differ, or raise split.near_duplicate"
+            )
         if missing > 0:
             raise DataError(
                 f"{rows} rows leave {len(parts[part])} for {part}, too few to {use[part]}: {missing} missing of "
@@ -176,7 +191,7 @@ def _mask(rows: _Rows, some: Mapping[int, Refused]) -> Mask:
 
 def _placed(rows: _Rows, place: Rows, free: Mask, config: SplitConfig) -> Rows:
     """Return the parts after each new row went with the old rows of its group, or by hash with its new group."""
-    group = connected(len(rows.ids), np.tile(np.arange(len(rows.ids)), 2), np.concatenate(rows.groups))
+    group = _groups(rows)
     least: dict[int, str] = {}
     for row in np.flatnonzero(free & (place == NEW)).tolist():
         least[group[row]] = min(rows.ids[row], least.get(group[row], rows.ids[row]))
@@ -189,6 +204,11 @@ def _placed(rows: _Rows, place: Rows, free: Mask, config: SplitConfig) -> Rows:
     return np.array(
         [part.get(own, TRAIN) if at == NEW else at for own, at in zip(group.tolist(), place.tolist(), strict=True)]
     )
+
+
+def _groups(rows: _Rows) -> Rows:
+    """Return each row's group: the rows that its question or its answer is nearly the same as, and theirs in turn."""
+    return connected(len(rows.ids), np.tile(np.arange(len(rows.ids)), 2), np.concatenate(rows.groups))
 
 
 def _by_hash(id: str, config: SplitConfig) -> int:

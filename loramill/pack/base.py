@@ -103,9 +103,17 @@ def load_base(base: Base, cache: Path, on_step: OnStep = lambda step, steps, los
     model = _loaded(base, name, AutoModelForCausalLM.from_pretrained, **options)
     model.requires_grad_(False)
     model.eval()
-    if not base.four_bit:
+    if not base.four_bit and not is_split():
         model.to(device)
     return LoadedBase(model, tokenizer, name, base_digest(name, model), dict(base.template))
+
+
+def is_split() -> bool:
+    """Tell whether ``accelerate launch --use_fsdp`` wants this process to hold only a part of the base.
+
+    It is loaded beside the card then; `loramill.training.processes.split` takes each layer's part onto it.
+    """
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def base_digest(name: str, model: "PreTrainedModel | None" = None) -> str:

@@ -3,13 +3,14 @@
 Only this file knows how adapters share a pass. The base model's linear layers run once over all N tokens; each member's
 A and B run over its own tokens, which lie side by side (on CPUs this beat one masked product over all adapters and padded
 batched products at every size measured; see ``benchmarks/``). A member's numbers never meet another's, so one that
-overflows cannot touch its neighbours. Attention runs row by row. The head runs on target positions only, in chunks.
+overflows cannot touch its neighbours. Attention runs row by row. The head runs on target positions only, in chunks. Where the
+plan says so, a decoder layer keeps its input only and is computed again in the backward pass.
 
-Shapes: N tokens of all rows, R rows, L tokens of the longest row, H heads, D features, T targets, V vocabulary.
+Shapes: N tokens of all rows, R rows of one grid, L tokens of its longest row, H heads, D features, T targets, V vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,12 +18,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from loramill.errors import BaseModelError
 from loramill.pack.dropout import keep_mask, token_keys
 from loramill.pack.methods import lora_layers
+from loramill.pack.product import Span, add_products
 from loramill.pack.rows import PackedRows, Segment
 
 ATTENTION = "loramill_rows"
@@ -47,22 +50,28 @@ class Route:
     """Dropout keys of each member that is being trained, one per token of its segment."""
 
 
-def token_losses(model: PreTrainedModel, rows: PackedRows, draws: Mapping[str, Draw]) -> Tensor:
+def token_losses(
+    model: PreTrainedModel, rows: PackedRows, draws: Mapping[str, Draw], *, checkpointing: bool = False
+) -> Tensor:
     """Return the negative log-likelihood of every target, shape (T,), in nats.
 
     Args:
         model: the base, with PEFT's LoRA layers in place if any row has a member.
         rows: rows of all members end to end.
         draws: dropout of the members that are being trained; the others are evaluated.
+        checkpointing: keep each decoder layer's input only and compute the rest again when gradients are asked for; losses
+            and gradients stay the same.
     """
     keys = {
         segment.member: _keys(rows, segment, draws[segment.member])
         for segment in rows.segments
         if segment.member is not None and segment.member in draws
     }
-    with _routed(model, Route(rows, keys)):
+    with _routed(model, Route(rows, keys), checkpointing=checkpointing and torch.is_grad_enabled()):
         hidden_1ND = hidden_states(model, rows)
-    return head_losses(model.get_output_embeddings(), _apply(_Take, hidden_1ND[0], rows.asked_T), rows.targets_T)
+    return head_losses(
+        model.get_output_embeddings(), _apply(_Take, hidden_1ND.squeeze(0), rows.asked_T), rows.targets_T
+    )
 
 
 def hidden_states(model: PreTrainedModel, rows: PackedRows) -> Tensor:
@@ -114,48 +123,106 @@ def _keys(rows: PackedRows, segment: Segment, draw: Draw) -> Tensor:
 
 
 @contextmanager
-def _routed(model: PreTrainedModel, route: Route) -> Iterator[None]:
+def _routed(model: PreTrainedModel, route: Route, *, checkpointing: bool = False) -> Iterator[None]:
     """Let every LoRA layer follow ``route`` and attention stay within rows, for one pass."""
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attend_within_rows)
-    layers = lora_layers(model)
-    before = model.config._attn_implementation
-    model.config._attn_implementation = ATTENTION
-    try:
-        for number, layer in enumerate(layers):
-            layer.forward = _lora_forward(layer, number, route)
+    forwards = {layer: _lora_forward(layer, number, route) for number, layer in enumerate(lora_layers(model))}
+    outer = {layer: _checkpointed(model, layer, forwards) for layer in decoder_layers(model)} if checkpointing else {}
+    with _taking(model, forwards | outer):
         yield
-    finally:
-        model.config._attn_implementation = before
-        for layer in layers:
-            vars(layer).pop("forward", None)
 
 
-def _lora_forward(layer: Any, number: int, route: Route) -> Callable[..., Tensor]:
-    """Return a forward for one of PEFT's LoRA layers: the base once, then each member on its own tokens."""
+def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the blocks that the decoder is a stack of."""
+    count = model.config.get_text_config().num_hidden_layers
+    stacks = (stack for stack in model.base_model.modules() if isinstance(stack, nn.ModuleList))
+    return next((list(stack) for stack in stacks if len(stack) == count), [])
 
-    def forward(x_1ND: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        sizes = route.rows.sizes
-        bases = layer.base_layer(x_1ND, *args, **kwargs)[0].split(sizes)
-        parts = [
-            _with_adapter(layer, number, route, segment.member, base_ND, x_ND)
-            for segment, base_ND, x_ND in zip(route.rows.segments, bases, x_1ND[0].split(sizes), strict=True)
-        ]
-        return torch.cat(parts)[None]
+
+Forward = Callable[..., Any]
+
+
+def _checkpointed(model: PreTrainedModel, layer: nn.Module, forwards: Mapping[nn.Module, Forward]) -> Forward:
+    """Return a forward that keeps the layer's input only; it is run again, on the same route, when this pass is over."""
+    plain = layer.forward
+    inner = {module: forwards[module] for module in layer.modules() if module in forwards}
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _taking(model, inner)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        # our dropout has no state that would have to be restored
+        return checkpoint(plain, *args, use_reentrant=False, preserve_rng_state=False, context_fn=contexts, **kwargs)
 
     return forward
 
 
-def _with_adapter(layer: Any, number: int, route: Route, member: str | None, base_ND: Tensor, x_ND: Tensor) -> Tensor:
-    if member is None or member not in layer.lora_A:
-        return base_ND
-    share = layer.lora_dropout[member].p if member in route.keys and hasattr(layer.lora_dropout[member], "p") else 0.0
-    if share > 0.0:
-        keep = keep_mask(route.keys[member], number, x_ND.shape[1], share)
-        x_ND = x_ND * (keep * (1.0 / (1.0 - share))).to(x_ND.dtype)
-    a, b = layer.lora_A[member].weight.to(x_ND.dtype), layer.lora_B[member].weight.to(x_ND.dtype)
-    if member in layer.lora_magnitude_vector:
-        return _with_magnitude(layer, member, base_ND, F.linear(F.linear(x_ND, a), b))
-    return torch.addmm(base_ND, F.linear(x_ND, a), b.t(), alpha=layer.scaling[member])
+@contextmanager
+def _taking(model: PreTrainedModel, forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
+    """Let these modules run these forwards, and attention ours."""
+    before = model.config._attn_implementation
+    model.config._attn_implementation = ATTENTION
+    try:
+        for module, forward in forwards.items():
+            module.forward = forward
+        yield
+    finally:
+        model.config._attn_implementation = before
+        for module in forwards:
+            vars(module).pop("forward", None)
+
+
+def _lora_forward(layer: Any, number: int, route: Route) -> Callable[..., Tensor]:
+    """Return a forward for one of PEFT's LoRA layers: the base once, then each member on its own tokens."""
+    here = [segment for segment in route.rows.segments if segment.member in layer.lora_A]
+    with_norm = any(segment.member in layer.lora_magnitude_vector for segment in here)
+
+    def forward(x_1ND: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        base_ND = layer.base_layer(x_1ND, *args, **kwargs).squeeze(0)
+        x_ND = _dropped(layer, number, route, x_1ND.squeeze(0))
+        if with_norm:
+            return _piece_by_piece(layer, route, base_ND, x_ND).unsqueeze(0)
+        spans = [Span(segment.start, segment.stop, layer.scaling[segment.member]) for segment in here]
+        weights = [weight for segment in here for weight in _factors(layer, str(segment.member), x_ND.dtype)]
+        return add_products(base_ND, x_ND, spans, weights).unsqueeze(0) if here else base_ND.unsqueeze(0)
+
+    return forward
+
+
+def _factors(layer: Any, member: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return layer.lora_A[member].weight.to(dtype), layer.lora_B[member].weight.to(dtype)
+
+
+def _dropped(layer: Any, number: int, route: Route, x_ND: Tensor) -> Tensor:
+    """Return the input as the members see it: each drops its own share, those without dropout nothing."""
+    shares = {name: getattr(layer.lora_dropout[name], "p", 0.0) for name in route.keys if name in layer.lora_A}
+    if not any(shares.values()):
+        return x_ND
+    kept = []
+    for segment in route.rows.segments:
+        if share := shares.get(str(segment.member), 0.0):
+            keep = keep_mask(route.keys[str(segment.member)], number, x_ND.shape[1], share)
+            kept.append((keep * (1.0 / (1.0 - share))).to(x_ND.dtype))
+        else:
+            kept.append(x_ND.new_ones(segment.stop - segment.start, x_ND.shape[1]))
+    return x_ND * torch.cat(kept)
+
+
+def _piece_by_piece(layer: Any, route: Route, base_ND: Tensor, x_ND: Tensor) -> Tensor:
+    """The same for passes with DoRA, whose outputs are scaled as a whole."""
+    pieces = []
+    for segment in route.rows.segments:
+        own = slice(segment.start, segment.stop)
+        if segment.member is None or segment.member not in layer.lora_A:
+            pieces.append(base_ND[own])
+            continue
+        a_RI, b_OR = _factors(layer, segment.member, x_ND.dtype)
+        inner_NR = F.linear(x_ND[own], a_RI)
+        if segment.member in layer.lora_magnitude_vector:
+            pieces.append(_with_magnitude(layer, segment.member, base_ND[own], F.linear(inner_NR, b_OR)))
+        else:
+            pieces.append(torch.addmm(base_ND[own], inner_NR, b_OR.t(), alpha=layer.scaling[segment.member]))
+    return torch.cat(pieces)
 
 
 def _with_magnitude(layer: Any, member: str, base_ND: Tensor, change_ND: Tensor) -> Tensor:
@@ -189,32 +256,33 @@ def _attend_within_rows(
     """Causal attention in which each row sees itself only; rows are padded here and nowhere else."""
     rows: PackedRows = options["packed_rows"]
     window = options.get("sliding_window")
-    longest = rows.shape[1]
+    longest = max(rows.lengths)
     if window is not None and longest > window:
         raise BaseModelError(
             f"a row of {longest} tokens exceeds this base's attention window of {window}; "
             "lower learning.max_tokens to the window"
         )
-    query, key, value = (_padded(heads_1HND, rows) for heads_1HND in (query_1HND, key_1HND, value_1HND))
-    attended_RHLD = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        is_causal=True,
-        scale=options.get("scaling"),
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    attended = attended_RHLD.transpose(1, 2).flatten(2).flatten(0, 1)  # (R x L, H x D)
-    heads, size = attended_RHLD.shape[1], attended_RHLD.shape[3]
+    grids = zip(*(_padded(heads_1HND, rows) for heads_1HND in (query_1HND, key_1HND, value_1HND)), strict=True)
+    attended = torch.cat([_attend(query, key, value, options.get("scaling")) for query, key, value in grids])
+    _, heads, _, size = query_1HND.shape
     return _apply(_Take, attended, rows.places_N).view(1, -1, heads, size), None
 
 
-def _padded(heads_1HND: Tensor, rows: PackedRows) -> Tensor:
-    """Lay the tokens of each row into a grid, zeros beyond its end; shape (R, H, L, D)."""
+def _attend(query_RHLD: Tensor, key_RHLD: Tensor, value_RHLD: Tensor, scale: float | None) -> Tensor:
+    """Attend within each row of one grid; shape (R x L, H x D)."""
+    shared = query_RHLD.shape[1] != key_RHLD.shape[1]
+    attended_RHLD = F.scaled_dot_product_attention(
+        query_RHLD, key_RHLD, value_RHLD, is_causal=True, scale=scale, enable_gqa=shared
+    )
+    return attended_RHLD.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _padded(heads_1HND: Tensor, rows: PackedRows) -> list[Tensor]:
+    """Lay the tokens of each row into its grid, zeros beyond its end; shapes (R, H, L, D)."""
     _, heads, _, size = heads_1HND.shape
-    tokens = heads_1HND[0].transpose(0, 1).flatten(1)  # (N, H x D)
-    grid = _apply(_Put, tokens, rows.places_N, rows.shape[0] * rows.shape[1])
-    return grid.view(*rows.shape, heads, size).transpose(1, 2)
+    tokens = heads_1HND.squeeze(0).transpose(0, 1).flatten(1)  # (N, H x D)
+    cells = _apply(_Put, tokens, rows.places_N, rows.cells).split([count * longest for count, longest in rows.grids])
+    return [grid.view(*shape, heads, size).transpose(1, 2) for grid, shape in zip(cells, rows.grids, strict=True)]
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:

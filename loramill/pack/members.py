@@ -21,6 +21,7 @@ from loramill.pack.base import LoadedBase
 from loramill.pack.forward import Draw, check_packed_forward, token_losses
 from loramill.pack.manifest import Manifest, read_manifest
 from loramill.pack.methods import CARRIED, Shape, carry_first_product, explained_variance, peft_config
+from loramill.pack.plan import Limits
 from loramill.pack.rows import Batch, pack_rows
 from loramill.prompts import Row
 from loramill.reports import read_json, write_json
@@ -33,8 +34,12 @@ class Pack:
         BaseModelError: the base's architecture cannot be packed exactly.
     """
 
-    def __init__(self, base: LoadedBase) -> None:
+    def __init__(self, base: LoadedBase, limits: Limits | None = None) -> None:
         self.base = base
+        self.limits = limits or Limits()
+        """What a training's memory plan obeys."""
+        self.checkpointing = False
+        """Whether decoder layers are computed again in the backward pass; it changes time and memory, no number."""
         self._peft: PeftModel | None = None
         check_packed_forward(base.model, pack_rows([Batch(None, _probe(base))], base.device))
 
@@ -124,7 +129,7 @@ class Pack:
         if self._is_alone:
             return [self._losses_alone(batch) for batch in batches]
         rows = pack_rows(batches, self.base.device)
-        losses_T = token_losses(self.base.model, rows, draws or {})
+        losses_T = token_losses(self.base.model, rows, draws or {}, checkpointing=self.checkpointing)
         return [losses_T[segment.first_target : segment.last_target] for segment in rows.segments]
 
     def penalty(self, name: str) -> Tensor | None:
@@ -145,6 +150,8 @@ class Pack:
             return
         with self._model().disable_adapter() if self.names else _nothing():
             yield self.base.model
+        if self.names:
+            self._let_learn()  # PEFT wakes the active adapter only
 
     def save(self, name: str, folder: Path) -> None:
         """Write an adapter as PEFT does, straight into ``folder``: it opens with ``PeftModel.from_pretrained``."""
@@ -190,7 +197,9 @@ class Pack:
             self._activate(batch.member)
             return plain_losses(self._model(), batch.rows)
         with self._model().disable_adapter():
-            return plain_losses(self._model(), batch.rows)
+            losses = plain_losses(self._model(), batch.rows)
+        self._let_learn()
+        return losses
 
     def _activate(self, name: str) -> None:
         """Make one adapter the one that PEFT's own forward uses; the packed forward does not care."""

@@ -1,9 +1,10 @@
 """What a training pass needs of memory, from the base's shape alone: before anything is loaded.
 
 It counts what `loramill.pack.forward` keeps alive for the backward pass, tensor by tensor; a test holds it against what
-autograd really saved. Shapes: N tokens of a pass, G tokens of the padded grid that attention works on, T targets.
+autograd really saved. Shapes: N tokens of a pass, G cells of the padded grids that attention works on, T targets.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,8 +14,9 @@ LOGITS: Final = 2**22
 FLOAT: Final = 4
 """Bytes of a float32: adapters, gradients and optimizer state are kept in it whatever the base's dtype."""
 KEPT_BY_HEAP: Final = 1.9
-"""On a CPU glibc keeps freed blocks of odd sizes: so much more than what is alive was measured. With
-MALLOC_MMAP_THRESHOLD_=65536 in the environment it is 1.0."""
+"""On a CPU glibc keeps freed blocks of odd sizes: so much more than what is alive was measured."""
+EXACT_HEAP: Final = "MALLOC_MMAP_THRESHOLD_"
+"""With 65536 in this variable before Python starts, glibc gives every block back; training was 8 to 13 % slower."""
 RESERVE: Final = {"cuda": 800 * 2**20, "mps": 600 * 2**20, "cpu": 700 * 2**20}
 """Bytes that the process takes before any tensor: libraries and, on CUDA, the context."""
 
@@ -69,7 +71,7 @@ class PassSize:
 
     tokens: int
     grid: int
-    """Tokens of the padded grid: rows times the longest row."""
+    """Cells of the padded grids: see `loramill.pack.rows.lay_grids`."""
     targets: int
 
 
@@ -114,7 +116,14 @@ def shape_of_config(config: Mapping[str, Any]) -> BaseShape | None:
 
 
 def estimate(
-    shape: BaseShape, size: PassSize, *, ranks: Sequence[int], dropout: bool, dtype_bytes: int, device: str
+    shape: BaseShape,
+    size: PassSize,
+    *,
+    ranks: Sequence[int],
+    dropout: bool,
+    dtype_bytes: int,
+    device: str,
+    checkpointing: bool = False,
 ) -> Memory:
     """Return the memory that training needs at its peak.
 
@@ -125,26 +134,32 @@ def estimate(
         dropout: whether adapters drop inputs: the mask and the masked inputs of each linear map are kept then.
         dtype_bytes: bytes of one of the base's weights (2 for bfloat16).
         device: ``cuda``, ``mps`` or ``cpu``.
+        checkpointing: whether decoder layers are computed again in the backward pass.
     """
-    kept = kept_for_backward(shape, size, max(ranks), dropout=dropout, dtype_bytes=dtype_bytes)
+    kept = kept_for_backward(
+        shape, size, max(ranks), dropout=dropout, dtype_bytes=dtype_bytes, checkpointing=checkpointing
+    )
     adapters = sum(shape.adapter_weights(rank) for rank in ranks) * 4 * FLOAT
     return Memory(
         base=shape.weights * dtype_bytes,
         adapters=adapters,
-        activations=int(kept * (KEPT_BY_HEAP if device == "cpu" else 1.0)),
+        activations=int(kept * (KEPT_BY_HEAP if device == "cpu" and EXACT_HEAP not in os.environ else 1.0)),
         working=_working(shape, size, dtype_bytes),
         reserve=RESERVE[device],
     )
 
 
-def kept_for_backward(shape: BaseShape, size: PassSize, rank: int, *, dropout: bool, dtype_bytes: int) -> int:
-    """Return the bytes that autograd keeps between forward and backward."""
+def kept_for_backward(
+    shape: BaseShape, size: PassSize, rank: int, *, dropout: bool, dtype_bytes: int, checkpointing: bool = False
+) -> int:
+    """Return the bytes that autograd keeps between forward and backward; with checkpointing, while one layer is recomputed."""
     width, queries, keys = shape.width, shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     norms = 2 * width + (queries + keys if shape.normed_heads else 0)
     inputs = 2 * sum(ins for ins, _ in shape.linears) if dropout else 2 * width + queries + shape.feed_forward
     per_token = dtype_bytes * (inputs + len(shape.linears) * rank + 3 * shape.feed_forward) + FLOAT * norms
     per_grid_token = dtype_bytes * (2 * queries + 2 * keys)
-    layers = shape.layers * (size.tokens * per_token + size.grid * per_grid_token)
+    layer = size.tokens * per_token + size.grid * per_grid_token
+    layers = layer + shape.layers * size.tokens * width * dtype_bytes if checkpointing else shape.layers * layer
     return layers + size.tokens * width * FLOAT + size.targets * width * dtype_bytes
 
 

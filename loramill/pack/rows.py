@@ -1,15 +1,21 @@
 """Rows of many members laid end to end: no padding, no row sees another, and each token knows whose it is.
 
-Shapes: N tokens of all rows together, R rows, L tokens of the longest row, T target tokens.
+Shapes: N tokens of all rows together, R rows of one grid, L tokens of its longest row, T target tokens.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from loramill.prompts import Row
+
+FULL: Final = 0.75
+"""Rows share a grid of attention if the shortest fills this much of it: the grids of rows of 60 to 300 tokens are then a tenth
+larger than the rows, where one grid for all is up to twice as large (docs/memory.md)."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,10 @@ class PackedRows:
     """Restart at 0 with each row."""
     lengths: tuple[int, ...]
     """Tokens of each row."""
+    grids: tuple[tuple[int, int], ...]
+    """R and L of each padded grid that attention works on: rows of like length, of whatever member, share one."""
     places_N: Tensor
-    """Where each token stands in a padded grid of (R, L), counted through."""
+    """Where each token stands in the grids, counted through them all."""
     rows_N: Tensor
     """Number of the row within its member's step."""
     asked_T: Tensor
@@ -61,9 +69,9 @@ class PackedRows:
         return [segment.stop - segment.start for segment in self.segments]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """R and L: the padded grid that attention works on."""
-        return len(self.lengths), max(self.lengths)
+    def cells(self) -> int:
+        """Places in all grids together."""
+        return sum(rows * longest for rows, longest in self.grids)
 
 
 def pack_rows(batches: Sequence[Batch], device: torch.device) -> PackedRows:
@@ -77,8 +85,8 @@ def pack_rows(batches: Sequence[Batch], device: torch.device) -> PackedRows:
         raise ValueError("pack_rows needs at least one row")
     lengths = torch.tensor([len(row.ids) for row in rows])
     starts = torch.cumsum(lengths, 0) - lengths
-    steps_L = torch.arange(int(lengths.max()))
-    inside_RL = steps_L < lengths[:, None]
+    positions_N = torch.cat([torch.arange(len(row.ids)) for row in rows])
+    grids, cells = lay_grids([len(row.ids) for row in rows])
     asked = [
         torch.arange(row.prompt_length - 1, len(row.ids) - 1) + start for row, start in zip(rows, starts, strict=True)
     ]
@@ -87,15 +95,34 @@ def pack_rows(batches: Sequence[Batch], device: torch.device) -> PackedRows:
     asked_T = torch.cat(asked)
     return PackedRows(
         ids_1N=ids_N[None].to(device),
-        positions_1N=steps_L.expand_as(inside_RL)[inside_RL][None].to(device),
+        positions_1N=positions_N[None].to(device),
         lengths=tuple(lengths.tolist()),
-        places_N=inside_RL.flatten().nonzero()[:, 0].to(device),
+        grids=grids,
+        places_N=(torch.tensor(cells).repeat_interleave(lengths) + positions_N).to(device),
         rows_N=numbers.repeat_interleave(lengths).to(device),
         asked_T=asked_T.to(device),
         targets_T=ids_N[asked_T + 1].to(device),
         segments=_segments(batches),
         row_targets=tuple(row.targets for row in rows),
     )
+
+
+def lay_grids(lengths: Sequence[int]) -> tuple[tuple[tuple[int, int], ...], list[int]]:
+    """Group rows of like length.
+
+    Returns:
+        R and L of each grid, the longest rows first; and for each row the cell in which it begins, counted through all grids.
+    """
+    groups: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if groups and lengths[row] >= FULL * lengths[groups[-1][0]]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    widths = {row: lengths[group[0]] for group in groups for row in group}
+    begins = dict(zip(widths, accumulate(widths.values(), initial=0), strict=False))
+    grids = tuple((len(group), lengths[group[0]]) for group in groups)
+    return grids, [begins[row] for row in range(len(lengths))]
 
 
 def _segments(batches: Sequence[Batch]) -> tuple[Segment, ...]:

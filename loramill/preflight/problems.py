@@ -42,7 +42,7 @@ RULES: Final = {
     "stop-id": Rule("warning", "The base's own configuration stops elsewhere", "底座自身配置的结束符不同"),
     "other-template": Rule("warning", "The last adapter learnt another template", "上一个适配器用的是另一种模板"),
     "start-template": Rule("error", "The adapter to start from learnt another template", "起点适配器用的是另一种模板"),
-    "too-few": Rule("error", "Too few rows to decide anything", "行数太少，什么也定不了"),
+    "too-few": Rule("error", "Too few rows, or too many broken ones", "能用的行太少，或坏行太多"),
     "template": Rule("error", "The template refuses the row", "模板拒绝这一行"),
     "prefix": Rule("error", "The prompt changes once the answer follows", "接上回答后提示变了"),
     "stop": Rule("error", "The stop token is not learnt", "学不到结束符"),

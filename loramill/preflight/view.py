@@ -96,7 +96,9 @@ def _problems(report: Report) -> Table:
 def _verdict(report: Report) -> Text:
     stopping = {problem.source for problem in report.problems if problem.level == "error"}
     if stopping:
-        what = "the base" if "" in stopping else f"{len(stopping)} of {len(report.checked)} rows"
+        at_fault = {problem.rule for problem in report.base_problems if problem.level == "error"}
+        what = "the base" if at_fault - {"too-few"} else f"{len(stopping)} of {len(report.checked)} rows"
+        what = "the data" if at_fault == {"too-few"} else what
         return Text(f"not ready: {what} must be mended first", style="bold red")
     learnt = sum(row.targets for checked in report.checked for row in checked.rows)
     return Text(f"ready: every row ends with the stop token and {learnt:,} tokens are learnt", style="bold green")

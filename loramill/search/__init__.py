@@ -1,1 +1,1 @@
-"""Finding settings: Optuna proposes, a pack tries."""
+"""Finding settings: Optuna proposes, packs try, statistics judge; every decision follows from what was recorded."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from loramill.config import LearningConfig, Settings
 from loramill.errors import DataError
 from loramill.pack.methods import Shape
+from loramill.pack.plan import Load
 from loramill.prompts import Row
 
 
@@ -52,6 +53,12 @@ class Course:
     def steps(self) -> int:
         """Optimizer steps at most."""
         return self.steps_per_epoch * self.epochs
+
+    @property
+    def load(self) -> Load:
+        """What the memory plan needs to know: a step of the longest rows is the largest."""
+        longest = sorted(self.train, key=lambda row: -len(row.ids))[: self.batch]
+        return Load(self.shape.rank, self.shape.dropout > 0, tuple(longest))
 
     @property
     def key(self) -> str:

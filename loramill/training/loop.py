@@ -6,22 +6,40 @@ orchestrator: it tells a `Listener` and returns `Outcome`.
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from loramill.errors import TrainingError
+from loramill.pack.alone import ALONE
+from loramill.pack.base import is_split
 from loramill.pack.forward import Draw
 from loramill.pack.members import Pack
+from loramill.pack.plan import MemoryPlan, plan_training, unknown
 from loramill.pack.rows import Batch
 from loramill.prompts import Row
 from loramill.training.checkpoint import restore_checkpoint, save_checkpoint
 from loramill.training.course import Course, passes
+from loramill.training.processes import (
+    add_gradients,
+    anywhere,
+    from_main,
+    in_step,
+    own_passes,
+    own_rows,
+    rank,
+    split,
+    summed,
+    world,
+)
 from loramill.training.student import Progress, Student
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,7 +47,7 @@ class Tick:
     """One step of all members that are still training."""
 
     done: int
-    """Steps taken by the member that is furthest."""
+    """``total`` less the steps that the member with most of them has yet to take."""
     total: int
     """Steps of the longest course."""
     losses: Mapping[str, float]
@@ -75,6 +93,29 @@ class Silence:
         """Ignore it."""
 
 
+class _Shared:
+    """Passes everything on; what the main process's listener answers holds in all processes."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def on_tick(self, tick: Tick) -> None:
+        """Pass it on."""
+        self._listener.on_tick(tick)
+
+    def on_note(self, text: str) -> None:
+        """Pass it on."""
+        self._listener.on_note(text)
+
+    def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
+        """Ask the main process."""
+        return from_main(self._listener.on_epoch(name, epoch, validation_loss))
+
+    def on_end(self, outcome: "Outcome") -> Course | None:
+        """Ask the main process."""
+        return from_main(self._listener.on_end(outcome))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a course ended; ``best`` are the weights with the lowest validation loss, never just the last."""
@@ -93,38 +134,79 @@ def fit(
     checkpoint: Path | None = None,
     save_steps: int = 50,
 ) -> dict[str, Outcome]:
-    """Train all courses at once on the pack's base; return each one's outcome by name.
+    """Train all courses at once on the pack's base, or as many as memory holds; return each one's outcome by name.
 
-    A member hangs on the base while it is trained. When one ends, `Listener.on_end` may send another into its place. A run that
+    The memory plan (`loramill.pack.plan`) is made and told before the first step; ``tokens_per_pass`` is its upper bound. A
+    member hangs on the base while it is trained. When one ends, `Listener.on_end` may send another into its place. A run that
     was killed continues each member from ``checkpoint`` and ends with the same weights as one that was not; AdaLoRA, whose
-    budget PEFT does not hand out, begins anew.
+    budget PEFT does not hand out, begins anew. Several processes (`loramill.training.processes`) train what the main one is
+    given; they end with equal weights.
 
     Raises:
         AdapterError: these methods cannot share a pack.
         TrainingError: the checkpoint is damaged, or one row does not fit into memory.
     """
     listener = listener or Silence()
-    if any(course.shape.method == "adalora" for course in courses):
+    plan = _plan(pack, courses, tokens_per_pass)
+    listener.on_note(str(plan))
+    if world() > 1:
+        courses, plan = from_main((tuple(courses), plan))
+        return _fit(pack, courses, plan, _Shared(listener), checkpoint, save_steps)
+    return _fit(pack, courses, plan, listener, checkpoint, save_steps)
+
+
+def _plan(pack: Pack, courses: Sequence[Course], tokens_per_pass: int) -> MemoryPlan:
+    if is_split() or not courses or any(course.shape.method in ALONE for course in courses):
+        return unknown(len(courses), tokens_per_pass, pack.limits)
+    return plan_training(pack.base.model, [course.load for course in courses], tokens_per_pass, pack.limits)
+
+
+def follow(open_pack: Callable[[], Pack]) -> None:
+    """Train what the main process trains, until `loramill.training.processes.dismiss`.
+
+    Args:
+        open_pack: gives this process's own pack; called when there is something to train, once.
+    """
+    pack = None
+    while order := from_main(None):
+        pack = pack or open_pack()
+        _fit(pack, *order, _Shared(Silence()))
+
+
+def _fit(
+    pack: Pack,
+    courses: Sequence[Course],
+    plan: MemoryPlan,
+    listener: Listener,
+    checkpoint: Path | None = None,
+    save_steps: int = 50,
+) -> dict[str, Outcome]:
+    if rank() != 0 or any(course.shape.method == "adalora" for course in courses):
         checkpoint = None
-    crowd = _Crowd(pack, listener)
+    if is_split():
+        split(pack.base.model, [course.shape.method for course in courses])
+    pack.checkpointing = plan.checkpointing
+    crowd = _Crowd(pack, listener, courses[plan.members :])
     try:
-        for course in courses:
+        for course in courses[: plan.members]:
             crowd.join(course)
         continued = restore_checkpoint(checkpoint, crowd.students) if checkpoint is not None else set()
         if continued:
             step = max(student.progress.step for student in crowd.students)
             listener.on_note(f"continues after step {step} from {checkpoint}")
-        _run(crowd, tokens_per_pass, listener, checkpoint, save_steps)
+        _align(crowd.students)
+        _run(crowd, plan.tokens_per_pass, listener, checkpoint, save_steps)
         return crowd.outcomes
     finally:
         crowd.disperse()
 
 
 class _Crowd:
-    """Who is being trained just now, and how those before them ended."""
+    """Who is being trained just now, who waits for a place, and how those before them ended."""
 
-    def __init__(self, pack: Pack, listener: Listener) -> None:
+    def __init__(self, pack: Pack, listener: Listener, waiting: Sequence[Course]) -> None:
         self.pack, self.listener = pack, listener
+        self.waiting = list(waiting)
         self.students: list[Student] = []
         self.outcomes: dict[str, Outcome] = {}
 
@@ -139,7 +221,10 @@ class _Crowd:
             self.pack.remove(student.name)
             outcome = self.outcomes[student.name] = Outcome(student.course, student.progress, student.best)
             if (following := self.listener.on_end(outcome)) is not None:
-                self.join(following)
+                self.waiting.append(following)
+            if self.waiting:
+                self.join(self.waiting.pop(0))
+                _align(self.students[-1:])
 
     def disperse(self) -> None:
         """Take everybody off the base."""
@@ -147,11 +232,18 @@ class _Crowd:
             self.pack.remove(student.name)
 
 
+def _align(students: list[Student]) -> None:
+    """Give all processes the main one's state: only it reads files, and a decomposition may differ in its last bit."""
+    for student in students if world() > 1 else ():
+        student.restore(*from_main((student.facts(), student.tensors())))
+
+
 def evaluate(pack: Pack, name: str | None, rows: Sequence[Row], tokens_per_pass: int) -> list[tuple[float, int]]:
     """Return, for each row, the sum of its target losses (nats) and the number of its targets."""
     sums: list[tuple[float, int]] = []
     with torch.no_grad():
-        for part in passes([("", tuple(rows))], tokens_per_pass):
+        parts = passes([("", tuple(rows))] if rows else [], tokens_per_pass)
+        for part in in_step(parts, lambda: _idle(pack)):
             for _, _, batch in part:
                 losses_T = pack.losses([Batch(name, batch)])[0]
                 sums += [(loss.sum().item(), len(loss)) for loss in losses_T.split([row.targets for row in batch])]
@@ -179,12 +271,10 @@ def _step(active: list[Student], tokens_per_pass: int, listener: Listener, total
     """Take one optimizer step with each active student; halve the pass when memory runs out."""
     started = time.perf_counter()
     work = {student.name: student.course.rows_of_step(student.progress.step) for student in active}
-    while True:
-        try:
-            losses = _gradients(active, work, tokens_per_pass)
-            break
-        except torch.OutOfMemoryError:
-            tokens_per_pass = _smaller(tokens_per_pass, work, active, listener)
+    while (losses := _tried(_gradients, active, work, tokens_per_pass)) is None:
+        tokens_per_pass = _smaller(tokens_per_pass, work, active, listener)
+    add_gradients([weight for student in active for weight in student.parameters])
+    losses = dict(zip(losses, summed(list(losses.values())), strict=True))
     for student in active:
         student.step(losses[student.name])
         if student.progress.status == "diverged":
@@ -193,43 +283,69 @@ def _step(active: list[Student], tokens_per_pass: int, listener: Listener, total
                 "its best weights so far are kept, the others go on. A lower learning rate helps"
             )
     tokens = sum(len(row.ids) for rows in work.values() for row in rows)
-    done = max(student.progress.step for student in active)
-    return tokens_per_pass, Tick(done, total, losses, tokens / (time.perf_counter() - started))
+    left = max(student.course.steps - student.progress.step for student in active)
+    return tokens_per_pass, Tick(total - left, total, losses, tokens / (time.perf_counter() - started))
+
+
+def _tried(attempt: Callable[..., T], *arguments: Any) -> T | None:
+    """Return what ``attempt`` gives, or None in all processes if any of them ran out of memory.
+
+    Raises:
+        TrainingError: the base is split, so that the others wait in the middle of a pass and cannot begin anew.
+    """
+    result: T | None = None
+    with suppress(torch.OutOfMemoryError):
+        result = attempt(*arguments)
+    if result is None and is_split():
+        raise TrainingError(
+            "out of memory, and a split base cannot begin a pass anew; lower learning.tokens_per_pass and run it "
+            "again: it continues from its checkpoint with the same loss"
+        )
+    return None if anywhere(result is None) else result
 
 
 def _gradients(active: list[Student], work: Mapping[str, tuple[Row, ...]], tokens_per_pass: int) -> dict[str, float]:
-    """Leave in each student the gradient of its mean target loss over its whole step; return those losses.
+    """Leave in each student this process's part of the gradient of its mean target loss; return its part of those losses.
 
     The sum over targets is divided by their number in the whole step, not in a pass: many passes equal one.
     """
     targets = {name: sum(row.targets for row in rows) for name, rows in work.items()}
     draws = {student.name: Draw(student.course.seed, student.progress.step) for student in active}
     losses = dict.fromkeys(work, 0.0)
-    for part in passes(list(work.items()), tokens_per_pass):
+    pack = active[0].pack
+    for part in in_step(own_passes(work.items(), tokens_per_pass), lambda: _idle(pack)):
         batches = [Batch(name, rows, first) for name, first, rows in part]
         sums = [
             losses_T.sum() / targets[name]
-            for (name, _, _), losses_T in zip(part, active[0].pack.losses(batches, draws), strict=True)
+            for (name, _, _), losses_T in zip(part, pack.losses(batches, draws), strict=True)
         ]
         torch.stack(sums).sum().backward()
         for (name, _, _), value in zip(part, sums, strict=True):
             losses[name] += value.item()
-    for student in active:
+    for student in active if rank() == 0 else ():
         if (extra := student.pack.penalty(student.name)) is not None:
             extra.backward()
     return losses
 
 
+def _idle(pack: Pack) -> None:
+    """Make a pass that changes nothing, because the other processes need this one's part of a split base."""
+    losses_T = pack.losses([Batch(None, (Row("idle", (0, 1), 1),))])[0]
+    if losses_T.requires_grad:
+        losses_T.sum().backward()
+
+
 def _smaller(
     tokens_per_pass: int, work: Mapping[str, tuple[Row, ...]], active: list[Student], listener: Listener
 ) -> int:
-    """Return half of ``tokens_per_pass`` after memory ran out.
+    """Return half of ``tokens_per_pass`` after memory ran out; from a single row on, layers are computed again.
 
     Raises:
-        TrainingError: a pass was down to one row already.
+        TrainingError: that was tried, or is not allowed.
     """
+    pack = active[0].pack
     longest = max(len(row.ids) for rows in work.values() for row in rows)
-    if tokens_per_pass <= longest:
+    if tokens_per_pass <= longest and (pack.checkpointing or pack.limits.checkpointing == "off"):
         raise TrainingError(
             f"out of memory with a single row of {longest} tokens; take a smaller base, a shorter max_tokens, or dtype bfloat16"
         )
@@ -237,7 +353,11 @@ def _smaller(
         student.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    used = min(tokens_per_pass, sum(len(row.ids) for rows in work.values() for row in rows))
+    if tokens_per_pass <= longest:
+        pack.checkpointing = True
+        listener.on_note("out of memory with a single row: gradient checkpointing begins; the loss stays the same")
+        return tokens_per_pass
+    used = min(tokens_per_pass, sum(len(row.ids) for rows in work.values() for row in rows) // world())
     listener.on_note(f"out of memory: {used} tokens per pass become {used // 2}; the loss stays the same")
     return used // 2
 
@@ -246,13 +366,10 @@ def _validate(students: list[Student], tokens_per_pass: int, listener: Listener)
     """Score each student on its validation rows and let the listener prune; smaller passes when memory runs out."""
     for student in students:
         rows = student.course.validation
-        while True:
-            try:
-                sums = evaluate(student.pack, student.name, rows, tokens_per_pass)
-                break
-            except torch.OutOfMemoryError:
-                tokens_per_pass = _smaller(tokens_per_pass, {student.name: rows}, [student], listener)
-        loss = sum(part for part, _ in sums) / sum(count for _, count in sums)
+        while (sums := _tried(evaluate, student.pack, student.name, own_rows(rows), tokens_per_pass)) is None:
+            tokens_per_pass = _smaller(tokens_per_pass, {student.name: rows}, [student], listener)
+        total, targets = summed([sum(part for part, _ in sums), sum(count for _, count in sums)])
+        loss = total / targets
         student.judge(loss)
         if listener.on_epoch(student.name, student.epoch, loss) and student.is_training:
             student.progress.status = "pruned"

@@ -24,6 +24,8 @@ class Progress:
     """Per step, nats per target token."""
     rates: list[float] = field(default_factory=list)
     """Learning rate per step."""
+    norms: list[float] = field(default_factory=list)
+    """Per step, the norm of the gradient before it was clipped."""
     validation_losses: list[float] = field(default_factory=list)
     """Before the first step, then after each epoch."""
 
@@ -82,6 +84,7 @@ class Student:
             self.optimizer.step()
             self.progress.rates.append(rate)
             self.progress.train_losses.append(loss)
+            self.progress.norms.append(float(norm))
             self.progress.step += 1
             self.pack.after_step(self.name, self.progress.step)
         self.optimizer.zero_grad(set_to_none=True)

@@ -110,7 +110,8 @@ def test_misspelt_keys_are_named_with_the_allowed_ones_all_at_once(conf: Path) -
     assert text.startswith(f"{conf / 'law.yaml'}: 4 wrong\n")
     top = "base, evaluate, learning, promote, search, split, train, validation"
     assert f"  trian: unknown key; allowed here: {top}\n" in f"{text}\n"
-    assert "  train.epoch: unknown key; allowed here: epochs, patience, save_steps, seed, start_from\n" in f"{text}\n"
+    train = "epochs, patience, probe_steps, probes, save_steps, seed, start_from, tensorboard"
+    assert f"  train.epoch: unknown key; allowed here: {train}\n" in f"{text}\n"
     assert "  search.learning_rate.lo: unknown key; allowed here: high, low\n" in f"{text}\n"
     assert "  search.trials: Input should be greater than or equal to 0, got -1\n" in f"{text}\n"
 

@@ -33,6 +33,7 @@ SUFFIXES: Mapping[str, Reader] = {
 """What a file's ending says about how it is read; what its rows are called says the rest."""
 ABOUT = re.compile(r"(README|LICENSE|LICENCE|NOTICE|SOURCE|CHANGELOG|COPYING)([-_.].*)?")
 """Files about the data, by the names that people give to nothing else."""
+POINTER = b"version https://git-lfs.github.com/spec/"
 PACKED = {".zip", ".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z", ".rar"}
 NEXT_MOVES: Mapping[str, str] = {
     **dict.fromkeys(PACKED, "unpack it here"),
@@ -100,6 +101,11 @@ def _file(path: Path, folder: Path, config: ValidationConfig) -> Iterator[tuple[
     found = False
     try:
         with path.open("rb") as raw:
+            if raw.read(len(POINTER)) == POINTER:
+                reason = "a pointer of Git LFS, and not the file itself; `git lfs pull` fetches that"
+                yield Refused(f"{name}:1", "git-lfs-pointer", reason), 0
+                return
+            raw.seek(0)
             for row in _reader_of(path)(raw, name, config):
                 found = True
                 yield row, raw.tell() if not raw.closed else 0

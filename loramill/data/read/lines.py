@@ -14,6 +14,8 @@ SHOWN = 60
 """Characters of a row that are shown with its refusal."""
 ESCAPED = re.compile("[\udc80-\udcff]")
 """What ``surrogateescape`` makes of bytes that the encoding does not know."""
+MARK = "\ufeff"
+"""Opens a file in UTF-8; where files were put one behind the other it stands in the middle and says nothing."""
 CONFLICT_BEGINS, CONFLICT_ENDS = "<<<<<<<", ">>>>>>>"
 SAMPLE = 2**18
 """Bytes that the encoding is told from."""
@@ -82,7 +84,7 @@ def read_lines(text: io.TextIOWrapper, name: str) -> Iterator[Line]:
         refused = _conflicting(source, line, conflict or number) if marked or conflict else _unreadable(source, line)
         if marked and line.startswith(CONFLICT_ENDS):
             conflict = 0
-        yield Line(number, "" if refused else line, refused)
+        yield Line(number, "" if refused else line.removeprefix(MARK), refused)
 
 
 def too_long(source: str, text: str) -> Refused:

@@ -116,6 +116,7 @@ def _is_map(scanner: Scanner, config: ValidationConfig) -> bool:
 def _members(scanner: Scanner, name: str, config: ValidationConfig, depth: int) -> Iterator[Record | Refused]:
     """Yield the rows between two brackets: those of an array, or those that a map has under names."""
     begin, closing = scanner.line, "]" if scanner.next_char() == "[" else "}"
+    scanner.last = ""
     scanner.take()
     while (char := scanner.next_char()) and char != closing:
         if char == ",":
@@ -128,6 +129,7 @@ def _members(scanner: Scanner, name: str, config: ValidationConfig, depth: int) 
             yield _broken(scanner, name, scanner.line, "a name in quotes and a colon should stand here")
     if char:
         scanner.take()
+    if char or scanner.last == closing:  # the bracket went with a broken row
         return
     reason = (
         f"not valid JSON: the bracket of line {begin} is never closed, so rows may be missing; bring the whole file"
@@ -174,5 +176,5 @@ def _ending(scanner: Scanner, refused: Refused) -> Refused:
     """Say so where nothing after a broken row could be told apart."""
     if not scanner.at_end:
         return refused
-    rest = "; nothing behind it in this file could be read"
+    rest = "; rows behind it in this file, if there are any, could not be read"
     return Refused(refused.source, refused.rule, refused.reason + rest, refused.text)

@@ -1,6 +1,6 @@
 """From an object with keys, or a table's row with columns, to a record: what the keys are called tells the format."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loramill.config import ValidationConfig
@@ -12,12 +12,14 @@ from loramill.data.read.turns import conversation, read_tools, read_turns
 from loramill.records import Message, Record
 
 TASKS = ("instruction", "指令")
-QUESTIONS = ("question", "prompt", "query", "ask", "问题", "提问", "咨询", "问", "q")
+QUESTIONS = ("question", "prompt", "query", "ask", "问题", "提问", "咨询", "问", "q", "title", "标题")
 CONTEXTS = ("input", "输入", "context")
 ANSWERS = ("output", "completion", "response", "answer", "reply", "回答", "答案", "答复", "回复", "答", "输出", "a")
 CHOSEN = ("chosen", "chosen_messages")
 TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "prompt", "completion")
 MEDIA = ("images", "image", "videos", "video", "audios", "audio")
+SEARCHED = 10
+"""Rows of a table among which its header is looked for: a title or a note may stand above it."""
 KNOWN = frozenset({*TASKS, *QUESTIONS, *CONTEXTS, *ANSWERS, *CHOSEN, *TURNS, *MEDIA, "input_ids", "text"})
 
 
@@ -36,8 +38,39 @@ def read_row(row: object, source: str, config: ValidationConfig, text: str = "")
 
 def looks_like_row(content: Mapping[str, Any], config: ValidationConfig) -> bool:
     """Say whether an object is a row itself, rather than a map from names to rows."""
-    named = {config.columns.question, config.columns.answer}
-    return any(_key(key) in KNOWN or _key(key) in named for key in content)
+    return not KNOWN.union(_named(config.columns.question, config.columns.answer)).isdisjoint(map(_key, content))
+
+
+def column_names(cells: Iterable[object]) -> list[str]:
+    """Return the cells of a header as they are compared."""
+    return [_key(cell) if cell is not None else "" for cell in cells]
+
+
+def find_header(rows: Sequence[Sequence[str]], config: ValidationConfig) -> int | None:
+    """Return the row that names the columns: the first if it knows one, else one that names a question and an answer."""
+    if rows and looks_like_row(dict.fromkeys(rows[0]), config):
+        return 0
+    asks = {*TASKS, *QUESTIONS, *_named(config.columns.question)}
+    answers = {*ANSWERS, *CHOSEN, *_named(config.columns.answer)}
+    return next((place for place, row in enumerate(rows) if asks & {*row} and answers & {*row}), None)
+
+
+def _named(*columns: str | None) -> set[str]:
+    return {_key(column) for column in columns if column is not None}
+
+
+def above_header(source: str, text: str) -> Refused:
+    """Return the refusal of what stands above a table's header."""
+    return Refused(source, "above-header", "stands above the names of the columns and is no row; take it out", text)
+
+
+def unknown_columns(source: str, names: Sequence[str]) -> Refused:
+    """Return the refusal of a table's first row that names no column."""
+    reason = (
+        "the first row should name the columns, and none of these names is known; call them question and answer, "
+        "or name yours in validation.columns"
+    )
+    return Refused(source, "unknown-columns", reason, shown(", ".join(names)))
 
 
 def _record(row: object, source: str, config: ValidationConfig) -> Record:
@@ -99,11 +132,25 @@ def _flat(fields: Mapping[str, Any], row: Mapping[Any, Any], config: ValidationC
     if answer is None and history and history[-1].role == "assistant":
         return history  # lawyer-llama: the history is the whole conversation, its first turn repeated as the query
     if question is None or answer is None:
-        missing = " and ".join(what for what, text in (("question", question), ("answer", answer)) if text is None)
-        keys = writable(", ".join(map(str, row)))[:200]
-        reason = f"found no {missing} among its keys ({keys}); use instruction and output, or name them in validation.columns"
-        raise UnreadableRowError("no-question-or-answer", reason)
+        raise _without(fields, row, question, answer)
     return [*history, Message("user", question), Message("assistant", answer)]
+
+
+def _without(
+    fields: Mapping[str, Any], row: Mapping[Any, Any], question: str | None, answer: str | None
+) -> UnreadableRowError:
+    """Return what to say of a row without a question or an answer: a key with nothing in it is another fault than no key."""
+    wanted = {*(() if question is not None else (*TASKS, *QUESTIONS)), *(() if answer is not None else ANSWERS)}
+    empty = [key for key, value in fields.items() if key in wanted and value is None]
+    if empty:
+        reason = f"{' and '.join(empty)}: nothing stands there (of a formula: it was never computed); fill it in"
+        return UnreadableRowError("no-question-or-answer", reason)
+    missing = " and ".join(what for what, text in (("question", question), ("answer", answer)) if text is None)
+    keys = writable(", ".join(map(str, row)))[:200]
+    reason = (
+        f"found no {missing} among its keys ({keys}); use instruction and output, or name them in validation.columns"
+    )
+    return UnreadableRowError("no-question-or-answer", reason)
 
 
 def _question(fields: Mapping[str, Any], config: ValidationConfig) -> str | None:
@@ -116,19 +163,21 @@ def _question(fields: Mapping[str, Any], config: ValidationConfig) -> str | None
 
 
 def _text(fields: Mapping[str, Any], keys: Sequence[str], named: str | None) -> str | None:
-    """Return the text of the first of ``keys`` that has one, or of the one that ``conf/`` names."""
-    wrong = ""
+    """Return the text of the first of ``keys`` that says something, or of the one that ``conf/`` names."""
+    wrong, blank = "", None
     for key in (_key(named),) if named is not None else keys:
         value = fields.get(key)
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        if isinstance(value, str):
+        if isinstance(value, str) and value.strip():
             return value
-        if value is not None:
+        if isinstance(value, str):
+            blank = value
+        elif value is not None:
             wrong = wrong or f"{key} is {_described(value)}, not a text; write it as one text"
     if wrong:
         raise UnreadableRowError("not-a-text", wrong)
-    return None
+    return blank
 
 
 def _described(value: object) -> str:

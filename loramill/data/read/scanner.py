@@ -9,8 +9,11 @@ from loramill.data.read.lines import LONGEST, writable
 from loramill.data.read.refusal import UnreadableRowError
 
 CHUNK = 2**16
-SPACE = re.compile(r"[ \t\n\r]*")
+SPACE = re.compile(r"[ \t\n\r\ufeff]*")
+"""With the mark of a file that was put behind another one."""
 KEY = re.compile(r'"(?:[^"\\]|\\.)*"[ \t\n\r]*:')
+OPENING = re.compile(r"""[\[{\s]{0,16}\{\s{0,16}(?:"[^"\\]{1,64}"|'[^'\\]{1,64}')""")
+"""How a row begins, with the first of its keys."""
 NEAR = 16
 """Characters from the window's end within which an error may only mean that the rest is not there yet."""
 SKIPPED = 2**18
@@ -37,6 +40,12 @@ def _constant(text: str) -> None:
     raise UnreadableRowError("not-json", f"not valid JSON ({text} is no number); write null, a number or a text")
 
 
+def _opening(text: str) -> str | None:
+    """Return what finds the beginning of a row that begins like this one, however it is spaced."""
+    found = OPENING.match(text)
+    return r"\s*".join(re.escape(piece) for piece in re.findall(r"[\[{]|[\"'].*", found[0])) if found else None
+
+
 class Scanner:
     """What has been read of a document and not yet been used.
 
@@ -52,7 +61,10 @@ class Scanner:
         self._ended = False
         self._decoder = strict_decoder()
         self._indent: str | None = None
+        self._opening: str | None = None
         self.line = 1
+        self.last = ""
+        """The character before the place to which `skip` came, white space left out."""
 
     @property
     def rest(self) -> str:
@@ -97,7 +109,7 @@ class Scanner:
         """Return the next value with its text and step over it; raises like `peek`, and stays there."""
         value, end = self._decode()
         text = self._window[self._place : end]
-        self._indent = self._indentation()
+        self._indent, self._opening = self._indentation(), _opening(text)
         self._advance(end)
         return value, text
 
@@ -110,9 +122,12 @@ class Scanner:
         return True
 
     def skip_row(self) -> str:
-        """Step over a broken row, to the next line that starts like it, and return what was stepped over."""
+        """Step over a broken row, to the next line or to the next key that starts like it, and return what was stepped over."""
         indent = self._indentation() if self._indent is None else self._indent
-        return self.skip(re.compile(rf"\n{indent}(?=[\[{{])" if indent is not None else r"(?!)"))
+        if indent is not None:
+            return self.skip(re.compile(rf"\n{indent}(?=[\[{{])"))
+        opening = self._opening or _opening(self.rest)
+        return self.skip(re.compile(rf"(?s:.)(?={opening})" if opening else r"(?!)"))
 
     def skip(self, goal: re.Pattern[str]) -> str:
         """Step behind the next place that fits ``goal``, or to the end, and return (the beginning of) what lay between."""
@@ -129,6 +144,7 @@ class Scanner:
             end = found.end()
         skipped += self._window[self._place : end]
         self._advance(end)
+        self.last = skipped.rstrip()[-1:]
         return skipped
 
     def _decode(self) -> tuple[Any, int]:

@@ -4,12 +4,21 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from loramill.config import ValidationConfig
 from loramill.data.findings import Refused
-from loramill.data.read.lines import writable
-from loramill.data.read.rows import read_row
+from loramill.data.read.lines import shown, writable
+from loramill.data.read.rows import (
+    SEARCHED,
+    above_header,
+    column_names,
+    find_header,
+    looks_like_row,
+    read_row,
+    unknown_columns,
+)
 from loramill.records import Record
 
 LARGEST = 2**29
@@ -65,15 +74,26 @@ def read_parquet(raw: BinaryIO, name: str, config: ValidationConfig) -> Iterator
 
 def _sheet(sheet: Any, name: str, config: ValidationConfig) -> Iterator[Record | Refused]:
     sheet.reset_dimensions()  # what the file declares may be a lie
-    header: list[str] = []
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-        if all(cell is None for cell in cells):
-            continue
-        if not header:
-            header = [str(cell).strip().lower() if cell is not None else "" for cell in cells]
-            continue
-        row = dict(zip(header, cells, strict=False))  # a sheet's rows end with their last cell that is not empty
-        yield read_row(_texts(row), f"{name}:{number}", config, " ".join(str(cell) for cell in cells)[:200])
+    rows = (
+        row for row in enumerate(sheet.iter_rows(values_only=True), start=1) if any(cell is not None for cell in row[1])
+    )
+    first = list(islice(rows, SEARCHED))
+    names = [column_names(cells) for _, cells in first]
+    place = find_header(names, config) or 0
+    for number, cells in first[:place]:
+        yield above_header(f"{name}:{number}", _shown(cells))
+    header = names[place] if names else []
+    if header and not looks_like_row(dict.fromkeys(header), config):
+        yield unknown_columns(f"{name}:{first[place][0]}", header)
+    for number, cells in chain(first[place + 1 :], rows):
+        row = dict.fromkeys(header) | dict(
+            zip(header, cells, strict=False)
+        )  # a sheet's rows end with their last cell that is not empty
+        yield read_row(_texts(row), f"{name}:{number}", config, _shown(cells))
+
+
+def _shown(cells: Sequence[Any]) -> str:
+    return shown(" ".join(str(cell) for cell in cells if cell is not None))
 
 
 def _texts(row: Mapping[str, Any]) -> dict[str, Any]:

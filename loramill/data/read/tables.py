@@ -8,7 +8,15 @@ from typing import BinaryIO
 from loramill.config import ValidationConfig
 from loramill.data.findings import Refused
 from loramill.data.read.lines import LONGEST, Line, as_text, not_text, read_lines, shown, too_long, writable
-from loramill.data.read.rows import looks_like_row, read_row
+from loramill.data.read.rows import (
+    SEARCHED,
+    above_header,
+    column_names,
+    find_header,
+    looks_like_row,
+    read_row,
+    unknown_columns,
+)
 from loramill.records import Record
 
 SEPARATORS = ",;\t|"
@@ -40,10 +48,15 @@ def _table(records: "_Records", config: ValidationConfig) -> Iterator[tuple[str,
     for record in records:
         if isinstance(record, Refused):
             yield record
-        elif len(record.cells) != len(header):
+            continue
+        cells = _without_empty_tail(record.cells, len(header))
+        if len(cells) != len(header):
             yield _uneven(record, header, records.separator)
+        elif column_names(cells) == header:
+            reason = "the header once more, as where files were put one behind the other; take the line out"
+            yield Refused(record.source, "repeated-header", reason, shown(record.text))
         else:
-            yield record.source, dict(zip(header, record.cells, strict=True)), record.text
+            yield record.source, dict(zip(header, cells, strict=True)), record.text
 
 
 class _Row:
@@ -63,18 +76,18 @@ class _Records:
     """
 
     def __init__(self, lines: Iterator[Line], name: str) -> None:
+        csv.field_size_limit(LONGEST)
         self.separator = ","
         self._lines = lines
-        self._name = name
+        self.name = name
         self._again: deque[Line] = deque()
         self._in_doubt = False
 
     def __iter__(self) -> Iterator[_Row | Refused]:
-        csv.field_size_limit(LONGEST)
         while (line := self.next_line()) is not None:
             if line.refused:
                 yield line.refused
-            elif line.text.strip("\r\n \t\ufeff" if self.separator != "\t" else "\r\n"):
+            elif line.text.strip("\r\n \t" if self.separator != "\t" else "\r\n"):
                 yield self._record(line)
 
     def put_back(self, line: Line) -> None:
@@ -86,7 +99,7 @@ class _Records:
         return self._again.popleft() if self._again else next(self._lines, None)
 
     def _record(self, first: Line) -> _Row | Refused:
-        source = f"{self._name}:{first.number}"
+        source = f"{self.name}:{first.number}"
         taken: list[Line] = []
         try:
             cells = next(csv.reader(self._feed(first, taken), delimiter=self.separator, strict=True))
@@ -124,23 +137,63 @@ class _Records:
 
 
 def _header(records: _Records, config: ValidationConfig) -> Generator[Refused, None, list[str]]:
-    """Set the separator and return the names of the columns; what stands before the header and is no row is refused."""
+    """Set the separator and return the names of the columns; what stands above them, and a row that names none, is refused."""
+    first = yield from _first_lines(records, config)
+    if not first:
+        return []
+    rows = [_names(line.text, config) for line in first]
+    place = find_header([names for names, _ in rows], config) or 0
+    for line in first[:place]:
+        yield above_header(f"{records.name}:{line.number}", shown(line.text))
+    for line in reversed(first[place:]):
+        records.put_back(line)
+    records.separator = rows[place][1]
+    return (yield from _columns(records, config))
+
+
+def _first_lines(records: _Records, config: ValidationConfig) -> Generator[Refused, None, list[Line]]:
+    """Return the lines down to the header, or as many as are searched for it."""
+    first: list[Line] = []
+    names: list[list[str]] = []
     for line in iter(records.next_line, None):
         if line.refused:
             yield line.refused
-        elif line.text.lower().startswith("sep=") and len(line.text.strip("\r\n")) == 5:
-            records.separator = line.text[4]  # Excel's own hint
-        elif line.text.strip():
-            records.put_back(line)
-            records.separator = max(SEPARATORS, key=lambda mark: _likely(line.text, mark, config))
-            break
-    header = next((record for record in records if isinstance(record, _Row)), None)
-    return [cell.strip().lower() for cell in header.cells] if header else []
+        elif line.text.strip() and not (line.text.lower().startswith("sep=") and len(line.text.strip("\r\n")) == 5):
+            first.append(line)  # sep= is Excel's own hint, which the header tells as well
+            names.append(_names(line.text, config)[0])
+            if len(first) == SEARCHED or find_header(names, config) is not None:
+                break
+    return first
 
 
-def _likely(line: str, separator: str, config: ValidationConfig) -> tuple[bool, int]:
-    cells = next(csv.reader([line], delimiter=separator), [])
-    return looks_like_row(dict.fromkeys(cells), config) and len(cells) > 1, len(cells)
+def _columns(records: _Records, config: ValidationConfig) -> Generator[Refused, None, list[str]]:
+    for record in records:
+        if isinstance(record, _Row):
+            names = column_names(record.cells)
+            if not looks_like_row(dict.fromkeys(names), config):
+                yield unknown_columns(record.source, names)
+            return names
+        yield record
+    return []
+
+
+def _names(line: str, config: ValidationConfig) -> tuple[list[str], str]:
+    """Return the cells of a line as names, and the separator that makes most of them."""
+
+    def cells(separator: str) -> list[str]:
+        return column_names(next(csv.reader([line], delimiter=separator), []))
+
+    def likely(separator: str) -> tuple[bool, int]:
+        names = cells(separator)
+        return looks_like_row(dict.fromkeys(names), config) and len(names) > 1, len(names)
+
+    best = max(SEPARATORS, key=likely)
+    return cells(best), best
+
+
+def _without_empty_tail(cells: list[str], columns: int) -> list[str]:
+    """Return a row without the empty cells that spreadsheets leave behind its last one."""
+    return cells[:columns] if not any(cell.strip() for cell in cells[columns:]) else cells
 
 
 def _uneven(record: _Row, header: Sequence[str], separator: str) -> Refused:

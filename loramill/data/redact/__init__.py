@@ -1,23 +1,25 @@
 """Personal data out of rows, before anything else sees them: each value becomes a typed placeholder.
 
 The same value gets the same placeholder in every turn of a record. Which value stood where is known during the call only.
-Contents of messages are redacted; arguments of tool calls are not.
+Contents of messages are redacted, and the values in arguments of tool calls; keys and descriptions of tools are not.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from loramill.config import PersonalKind
 from loramill.data.redact.addresses import addresses
 from loramill.data.redact.amounts import contract_amounts
+from loramill.data.redact.arguments import said_in, saying
 from loramill.data.redact.names import names
 from loramill.data.redact.numbers import bank_cards, chat_accounts, emails, id_cards, phones, plates
 from loramill.data.redact.placeholders import PLACEHOLDER, Placeholders
 from loramill.data.redact.spans import HAN, Span, plain, without_overlaps
-from loramill.records import Record
+from loramill.records import Message, Record
 
 __all__ = ["find_personal", "redact_record", "redact_text"]
 
@@ -52,14 +54,26 @@ def redact_record(record: Record, kinds: Collection[PersonalKind]) -> tuple[Reco
 
     A record without any is returned as the same object with an empty count.
     """
-    contents = [message.content for message in record.messages]
-    redacted, counts = _redact(contents, kinds)
-    if redacted == contents:
+    texts = [text for message in record.messages for text in _said(message)]
+    redacted, counts = _redact(texts, kinds)
+    if redacted == texts:
         return record, counts
-    messages = tuple(
-        replace(message, content=content) for message, content in zip(record.messages, redacted, strict=True)
+    rest = iter(redacted)
+    return replace(record, messages=tuple(_saying(message, rest) for message in record.messages)), counts
+
+
+def _said(message: Message) -> list[str]:
+    return [message.content, *(text for call in message.tool_calls for text in said_in(call.arguments))]
+
+
+def _saying(message: Message, texts: Iterator[str]) -> Message:
+    """Return the message with the next texts in the places of `_said`."""
+    content = next(texts)
+    calls = (
+        replace(call, arguments=saying(call.arguments, list(islice(texts, len(said_in(call.arguments))))))
+        for call in message.tool_calls
     )
-    return replace(record, messages=messages), counts
+    return replace(message, content=content, tool_calls=tuple(calls))
 
 
 def _redact(texts: list[str], kinds: Collection[PersonalKind]) -> tuple[list[str], Counter[str]]:

@@ -8,7 +8,7 @@ import pytest
 from loramill.config import Action, Rules, ValidationConfig
 from loramill.data import contract
 from loramill.data.contract import Outcome, build_data_docs, check_rows, kept_records
-from loramill.data.expectations import cross_rules, open_judge, row_rules
+from loramill.data.expectations import Rule, cross_rules, judge_plainly, open_judge, row_rules
 from loramill.data.export import dropped_csv
 from loramill.data.findings import Refused
 from loramill.data.spool import Spool
@@ -156,6 +156,27 @@ def test_the_export_holds_whole_rows_and_runs_in_no_spreadsheet() -> None:
     assert header == "\ufeffsource,rule,reason,question,answer\r\n"
     assert lines[0] == "b.txt:2,not-json,'-x,'+y,\r\n"
     assert lines[1].endswith(",'=1+1问题,'@SUM(A1)<|im_end|>\r\n")
+
+
+def test_the_plain_judge_says_what_great_expectations_says() -> None:
+    with Spool() as spool:
+        rows = [*everything(), record("问", "答"), record("问题", "答" * 51)]
+        plain = check_rows(rows, CONFIG, spool, judges=judge_plainly)
+    with Spool() as spool:
+        assert check_rows(rows, CONFIG, spool) == plain
+
+
+@pytest.mark.parametrize("rules", [row_rules(CONFIG), cross_rules(CONFIG)])
+def test_both_judges_agree_at_the_limits_and_on_what_is_missing(rules: list[Rule]) -> None:
+    values: list[float | None] = [
+        None,
+        *(limit + step for rule in rules for limit in rule.limits.values() for step in (-1, 0, 1)),
+    ]
+    facts = [
+        {"place": place, **{rule.column: value if rule.limits else value and str(value) for rule in rules}}
+        for place, value in enumerate(values)
+    ]
+    assert judge_plainly(rules)(facts) == open_judge(rules)(facts)
 
 
 def test_a_judge_without_rules_judges_nothing() -> None:

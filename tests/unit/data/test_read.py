@@ -192,7 +192,6 @@ def test_a_row_that_is_no_object_is_refused(tmp_path: Path, row: object) -> None
     ("row", "missing"),
     [
         ({"text": "x"}, "question and answer"),
-        ({"instruction": "x", "output": None}, "answer"),
         ({"answer": "x"}, "question"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -66,9 +67,9 @@ def test_a_broken_row_of_an_array_never_takes_the_next_one_along(tmp_path: Path,
 
 
 def test_a_row_behind_which_nothing_can_be_told_apart_says_so(tmp_path: Path) -> None:
-    _, refused = read(tmp_path, {"a.json": f'[{GOOD}, {{"instruction": "一" "output"}}, {GOOD}]'})
-    assert [row.rule for row in refused] == ["not-json", "truncated"]
-    assert refused[0].reason.endswith("nothing behind it in this file could be read")
+    _, refused = read(tmp_path, {"a.json": f'[{GOOD}, {{"instruction": "一" "output"}}, {{"q": 1}}]'})
+    assert [row.rule for row in refused] == ["not-json"]
+    assert refused[0].reason.endswith("rows behind it in this file, if there are any, could not be read")
 
 
 @pytest.mark.parametrize("text", [f"[{GOOD}", f"[\n{GOOD},\n"])
@@ -353,3 +354,87 @@ def test_every_refusal_can_be_written(tmp_path: Path) -> None:
     _, refused = read(tmp_path, {"a.jsonl": '{"\\ud800": 1}\n{"messages": [{"role": "\\ud800"}]}\n["\\udfff", 1]'})
     assert len(refused) == 3
     assert json.dumps([vars(row) for row in refused], ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(("name", "between"), [("a.jsonl", "\n\ufeff"), ("a.json", ",\n\ufeff")])
+def test_the_mark_of_a_file_that_was_put_behind_another_one_is_no_fault(
+    tmp_path: Path, name: str, between: str
+) -> None:
+    text = between.join([GOOD, GOOD])
+    text = text if name == "a.jsonl" else f"[\n{text}\n]"
+    assert [rule for _, rule in outcome(tmp_path, name, text)] == ["read", "read"]
+
+
+@pytest.mark.parametrize("broken", ['"output" 1}', '"output": NaN}', '"output": [}', '"a": {"b": 1, "b": 2}}'])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_rows_behind_a_broken_one_in_the_same_line_are_read(tmp_path: Path, broken: str, place: int) -> None:
+    rows = [GOOD, GOOD, GOOD]
+    rows[place] = '{"instruction": "坏", ' + broken
+    rules = [rule for _, rule in outcome(tmp_path, "a.json", f"[{', '.join(rows)}]")]
+    assert rules.count("read") == 2
+    assert len(rules) == 3
+    assert rules[place] in {"not-json", "duplicate-key"}
+
+
+def test_a_broken_row_in_one_line_does_not_begin_anew_at_a_turn_within_it(tmp_path: Path) -> None:
+    def row(said: str) -> str:
+        turns = [{"from": "human", "value": "问题"}, {"from": "gpt", "value": said}] * 2
+        return json.dumps({"conversations": turns}, ensure_ascii=False)
+
+    text = f"[{row('一')},{row('二').replace(': ', ' ', 1)},{row('三')}]"
+    assert [rule for _, rule in outcome(tmp_path, "a.json", text)] == ["read", "not-json", "read"]
+
+
+def test_a_row_that_opens_with_endless_brackets_does_not_slow_the_search_for_the_next(tmp_path: Path) -> None:
+    begun = time.perf_counter()
+    outcome(tmp_path, "a.json", ("[" * 30_000 + '{"a": ' + "[{ " * 30_000) * 3)
+    assert time.perf_counter() - begun < 3
+
+
+def test_a_bracket_that_a_broken_last_row_took_along_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    bad = GOOD.replace("}", ",}")
+    assert outcome(tmp_path, "a.json", f"[\n{GOOD},\n{bad}\n]\n") == [(":2", "read"), (":3", "not-json")]
+    assert outcome(tmp_path, "a.json", f"[\n{GOOD},\n{bad}\n")[-1] == (":4", "truncated")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("客服问答汇总,\n问题,回答\n一,二\n", [(":1", "above-header"), (":3", "read")]),
+        ("客服问答汇总\n\n问题;回答\n一;二\n", [(":1", "above-header"), (":4", "read")]),
+        ("你好吗,很好\n一,二\n", [(":1", "unknown-columns"), (":2", "no-question-or-answer")]),
+        ('"问题,回答\n一,二\n', [(":1", "broken-quotes"), (":2", "unknown-columns")]),
+        (
+            "<<<<<<< a\n问题,回答\n>>>>>>> b\n一,二\n",
+            [*[(f":{n}", "merge-conflict") for n in (1, 2, 3)], (":4", "unknown-columns")],
+        ),
+        ("问题,回答\n一,二\n\ufeff问题,回答\n三,四\n", [(":2", "read"), (":3", "repeated-header"), (":4", "read")]),
+        ("问题,回答\n一,二,,\n三,四,五\n", [(":2", "read"), (":3", "too-many-cells")]),
+        ("标题,咨询,回答\n一,,二\n", [(":2", "read")]),
+        (f"{'x' * 200_000},问题,回答\nx,一,二\n", [(":2", "read")]),
+    ],
+)
+def test_a_table_without_a_plain_header_hides_no_row(
+    tmp_path: Path, text: str, expected: list[tuple[str, str]]
+) -> None:
+    assert outcome(tmp_path, "a.csv", text) == expected
+
+
+def test_a_workbook_with_a_title_above_its_header_is_read(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for cells in (["客服问答汇总"], [], ["序号", "问题", "回答"], [1, "一", "二"], [2, "三", None]):
+        sheet.append(cells)
+    sheet.merge_cells("A1:C1")
+    book.save(tmp_path / "a.xlsx")
+    rows = list(read_folder(tmp_path, ValidationConfig()))
+    assert [getattr(row, "rule", "read") for row in rows] == ["above-header", "read", "no-question-or-answer"]
+    assert getattr(rows[2], "reason", "").startswith("回答: nothing stands there")
+
+
+def test_a_pointer_of_git_lfs_is_told_as_such(tmp_path: Path) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    assert outcome(tmp_path, "a.csv", text) == [(":1", "git-lfs-pointer")]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from loramill.config import PersonalKind, ValidationConfig
 from loramill.data.redact import find_personal, redact_record, redact_text
-from loramill.records import Message, Record
+from loramill.records import Message, Record, ToolCall
 from tests.factories import record
 
 KINDS: tuple[PersonalKind, ...] = get_args(PersonalKind)
@@ -178,3 +178,30 @@ def test_the_published_precision_and_recall_hold(part: str) -> None:
             found |= {(snippet["id"], *span) for span in find_personal(str(snippet["text"]), KINDS)}
     assert len(labelled & found) >= 0.9 * len(labelled)
     assert len(labelled & found) >= 0.9 * len(found)
+
+
+def test_values_in_the_arguments_of_a_call_are_redacted_and_its_keys_stay() -> None:
+    arguments = {
+        "phone": "13812345678",
+        "13912345678": 1,
+        "n": 13812345678,
+        "to": [{"name": "林小雨 \\"}],
+        "price": 5.25,
+    }
+    call = ToolCall("send", json.dumps(arguments, ensure_ascii=False), "1")
+    turns = (Message("user", "我叫林小雨，电话13812345678"), Message("assistant", "", (call,)))
+    redacted, counts = redact_record(Record(turns, "a:1"), KINDS)
+    assert json.loads(redacted.messages[1].tool_calls[0].arguments) == {
+        "phone": "〔电话1〕",
+        "13912345678": 1,
+        "n": "〔电话1〕",
+        "to": [{"name": "〔姓名1〕 \\"}],
+        "price": 5.25,
+    }
+    assert (redacted.messages[0].content, counts["phone"]) == ("我叫〔姓名1〕，电话〔电话1〕", 3)
+
+
+def test_arguments_without_personal_data_stay_as_they_were_written() -> None:
+    call = ToolCall("send", '{"a":  "b\\u00e9",\n"n": 1e5}')
+    turns = (Message("user", "电话13812345678"), Message("assistant", "", (call,)))
+    assert redact_record(Record(turns, "a:1"), KINDS)[0].messages[1].tool_calls == (call,)

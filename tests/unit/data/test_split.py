@@ -260,5 +260,13 @@ def test_a_part_that_is_too_small_is_refused_with_the_number_missing(
         check_parts({part: ROWS[:count] for part, count in zip(PARTS, counts, strict=True)}, SplitConfig())
 
 
+def test_rows_that_must_stay_together_are_named_as_what_leaves_a_part_empty() -> None:
+    alike = [record(f"第{n}号包裹什么时候能够送到我家里来呢", f"这个包裹编号是{n}，您可以随时查询") for n in range(40)]
+    found = split_records(alike, SplitConfig())
+    assert found.largest == 40
+    with pytest.raises(DataError, match=r"40 of them are so much alike .* must stay together"):
+        check_parts(found.parts, SplitConfig(), found.largest)
+
+
 def test_parts_that_just_suffice_are_taken() -> None:
     check_parts({"train": ROWS[:1], "validation": ROWS[:1], "test": ROWS[:10]}, SplitConfig())

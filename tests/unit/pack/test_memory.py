@@ -1,5 +1,6 @@
 """The memory plan against what autograd really keeps, tensor by tensor."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ def base(kind: str) -> LoadedBase:
     return LoadedBase(made.eval(), None, kind, "digest", {})
 
 
-def kept(pack: Pack, dropout: float) -> int:
+def kept(pack: Pack, dropout: float, *, checkpointing: bool = False) -> int:
     """Run a forward pass and add up the storages that autograd saved, the base's weights left out."""
+    pack.checkpointing = checkpointing
     weights = {weight.untyped_storage().data_ptr() for weight in pack.base.model.parameters()}
     seen: dict[int, int] = {}
 
@@ -67,6 +69,19 @@ def test_the_plan_is_what_autograd_keeps(kind: str, dropout: float) -> None:
     assert shape is not None
     planned = kept_for_backward(shape, SIZE, RANK, dropout=dropout > 0, dtype_bytes=4)
     assert kept(Pack(loaded), dropout) == pytest.approx(planned, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_checkpointing_keeps_the_inputs_of_layers_and_one_layer(kind: str) -> None:
+    loaded = base(kind)
+    shape = shape_of_config(loaded.model.config.to_dict())
+    assert shape is not None
+    facts: dict[str, Any] = {"dropout": True, "dtype_bytes": 4}
+    planned = kept_for_backward(shape, SIZE, RANK, checkpointing=True, **facts)
+    one_layer = kept_for_backward(replace(shape, layers=1), SIZE, RANK, **facts) - kept_for_backward(
+        replace(shape, layers=0), SIZE, RANK, **facts
+    )
+    assert kept(Pack(loaded), 0.1, checkpointing=True) + one_layer == pytest.approx(planned, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])

@@ -90,3 +90,6 @@ def test_a_file_of_which_nothing_could_be_read_stops_the_run(data: Path, name: s
     (data / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"nothing could be read of 1 of the files.*\n  {name}: "):
         run(ValidationConfig(), data)
+    page = (data.parent / "artifacts/reports/data.html").read_text(encoding="utf-8")
+    assert f"{name}:1" in page
+    assert PHONE not in page

@@ -22,7 +22,8 @@ class Notes(Silence):
         self.said: list[str] = []
 
     def on_note(self, text: str) -> None:
-        self.said.append(text)
+        if not text.startswith("plan: "):
+            self.said.append(text)
 
 
 def course(pack: Pack, **changes: object) -> Course:

@@ -1,0 +1,221 @@
+"""A round of trials: what comes next, what each epoch and each end means. It knows no model and no training.
+
+Whoever trains asks for `Round.next`, tells `Round.epoch` and `Round.end`, and may be killed between any two of these.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from loramill.config import Settings
+from loramill.search.claims import Claim
+from loramill.search.proposals import Proposal, Result
+from loramill.search.pruning import Curve, Fate, Pruner, fates
+from loramill.search.study import Entry, Member, Record, pooled
+
+FAILED = frozenset({"diverged", "failed"})
+"""Statuses of a member that make its trial fail."""
+PATIENCE = 40
+"""Looks at the record, 50 ms apart, while another worker writes down the trial that it has just claimed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a trial, or one fold of it."""
+
+    trial: int
+    fold: int
+    settings: Settings
+    seed: int
+    label: str = "trial"
+
+    @property
+    def name(self) -> str:
+        """The name of its member in the pack."""
+        return f"{self.label}{self.trial}" if self.fold == 0 else f"{self.label}{self.trial}-fold{self.fold}"
+
+
+class Source(Protocol):
+    """Where a round's trials come from; both answers follow from what ended, never from when."""
+
+    def count(self, entries: Sequence[Entry], results: Sequence[Result | None]) -> int:
+        """Return how many trials the round has, as far as is known."""
+        ...
+
+    def proposal(self, number: int, results: Sequence[Result | None]) -> tuple[Proposal, int] | None:
+        """Return a trial's proposal and seed; none while that cannot be known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all trials of a round have in common."""
+
+    epochs: int
+    """Of a trial whose settings do not say."""
+    longest: int
+    folds: int = 1
+    pruner: Pruner = "none"
+    label: str = "trial"
+    deadline: float = math.inf
+    """Seconds since the search began after which nothing new begins."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """The record at one moment, and what follows from it."""
+
+    entries: list[Entry]
+    fates: list[Fate]
+    results: list[Result | None]
+
+
+class Round:
+    """One worker's view of a round."""
+
+    def __init__(self, record: Record, source: Source, rules: Rules) -> None:
+        self.record, self._source, self.rules = record, source, rules
+        self._out: set[str] = set()
+        self._earlier, self._began = record.spent(), time.monotonic()
+
+    def next(self) -> Job | None:
+        """Return a training that waits: folds of one's own trials, then those of the dead, then a new trial."""
+        for _ in range(PATIENCE):
+            state, claims = self._state(), self.record.claims.all()
+            for entry, fate in zip(state.entries, state.fates, strict=True):
+                if entry.state is None and (job := self._due(entry, fate, claims.get(entry.number))) is not None:
+                    return job
+            number = len(state.entries)
+            if number >= self._count(state) or (found := self._source.proposal(number, state.results)) is None:
+                return None
+            if self._begin(number, *found, claims.get(number)):
+                return self._given(Job(number, 0, found[0].settings, found[1], self.rules.label))
+            time.sleep(0.05)
+        return None
+
+    def take(self, places: int) -> list[Job]:
+        """Return as many waiting trainings as there are places."""
+        jobs: list[Job] = []
+        while len(jobs) < places and (job := self.next()) is not None:
+            jobs.append(job)
+        return jobs
+
+    def is_over(self) -> bool:
+        """Tell whether every trial has ended, whoever trained it."""
+        self.settle()
+        state = self._state()
+        return len(state.entries) >= self._count(state) and all(entry.state for entry in state.entries)
+
+    def alive(self) -> None:
+        """Show other workers that this one lives."""
+        self.record.claims.beat()
+
+    def epoch(self, job: Job, epoch: int, loss: float) -> bool:
+        """Write down a validation loss, unless it is known; tell whether the training has no chance or is another worker's."""
+        if not math.isfinite(loss) or not self._is_mine(job):
+            return True
+        entries = self.entries()
+        own = entries[job.trial]
+        if job.fold == 0 and own.state is None and epoch not in own.losses:
+            losses = {**own.losses, epoch: self.record.report(job.trial, epoch, loss)}
+            entries[job.trial] = replace(own, losses=losses)
+        return self._state(entries).fates[job.trial].fell is not None
+
+    def end(self, job: Job, member: Member) -> list[Entry]:
+        """Write down how a training ended, unless it is known; return the trials that this ended."""
+        self._out.discard(job.name)
+        entries = self.entries()
+        own = entries[job.trial]
+        if own.state is None and job.fold not in own.members and self._is_mine(job):
+            self.record.keep(job.trial, job.fold, member)
+            entries[job.trial] = replace(own, members={**own.members, job.fold: member})
+        if self.rules.deadline < math.inf:
+            self.record.spent(self._seconds())
+        return self.settle(entries)
+
+    def give_back(self, job: Job) -> None:
+        """Let a training wait again that was interrupted."""
+        self._out.discard(job.name)
+
+    def settle(self, entries: list[Entry] | None = None) -> list[Entry]:
+        """Write down the end of every trial that has one by now; return those."""
+        state = self._state(entries)
+        told = []
+        for entry, fate in zip(state.entries, state.fates, strict=True):
+            end = None if entry.state else _end(entry, fate, self.rules.folds)
+            if end is not None and self.record.tell(entry.number, *end):
+                told.append(replace(entry, state=end[0], value=end[1]))
+        return told
+
+    def entries(self) -> list[Entry]:
+        """Return all trials, by number."""
+        return self.record.entries()
+
+    def _state(self, entries: list[Entry] | None = None) -> _State:
+        entries = self.entries() if entries is None else entries
+        judged = fates(self.rules.pruner, self.rules.longest, [self._curve(entry) for entry in entries])
+        results = [_result(entry, fate) for entry, fate in zip(entries, judged, strict=True)]
+        return _State(entries, judged, results)
+
+    def _curve(self, entry: Entry) -> Curve:
+        return Curve(
+            entry.settings.epochs or self.rules.epochs, entry.losses, 0 in entry.members or entry.state is not None
+        )
+
+    def _count(self, state: _State) -> int:
+        count = self._source.count(state.entries, state.results)
+        return min(count, len(state.entries)) if state.entries and self._seconds() > self.rules.deadline else count
+
+    def _seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._began
+
+    def _due(self, entry: Entry, fate: Fate, claim: Claim | None) -> Job | None:
+        """Return a fold of a trial that waits for this worker; the other folds wait until the first has a chance."""
+        first = entry.members.get(0)
+        survived = first is not None and first.status not in FAILED and fate == Fate(None, None)
+        folds = range(1, self.rules.folds) if survived else range(0 if first else 1)
+        jobs = [Job(entry.number, fold, entry.settings, entry.seed, self.rules.label) for fold in folds]
+        waiting = [job for job in jobs if job.fold not in entry.members and job.name not in self._out]
+        if not waiting or claim is None:
+            return None
+        claims = self.record.claims
+        mine = claim.worker == claims.worker or (claims.is_dead(claim) and claims.take_over(claim))
+        return self._given(waiting[0]) if mine else None
+
+    def _begin(self, number: int, proposal: Proposal, seed: int, claim: Claim | None) -> bool:
+        if claim is None:
+            return self.record.begin(number, proposal, seed)
+        return self.record.claims.is_dead(claim) and self.record.take_over(claim, proposal, seed)
+
+    def _is_mine(self, job: Job) -> bool:
+        claim = self.record.claims.all().get(job.trial)
+        return claim is not None and claim.worker == self.record.claims.worker
+
+    def _given(self, job: Job) -> Job:
+        self._out.add(job.name)
+        return job
+
+
+def _end(entry: Entry, fate: Fate, folds: int) -> tuple[str, float | None] | None:
+    """Return a trial's state and value, if it has ended."""
+    if 0 not in entry.members or (fate.open is not None and fate.fell is None):
+        return None
+    if fate.fell is not None:
+        return "pruned", None
+    if any(member.status in FAILED for member in entry.members.values()):
+        return "fail", None
+    value = pooled(list(entry.members.values()))
+    if len(entry.members) < folds:
+        return None
+    return ("complete", value) if value is not None and math.isfinite(value) else ("fail", None)
+
+
+def _result(entry: Entry, fate: Fate) -> Result | None:
+    """Return what a sampler may know of a trial."""
+    if entry.state is None:
+        return None
+    last = {"complete": math.inf, "pruned": fate.fell or 0, "fail": 0}[entry.state]
+    curve = {epoch: loss for epoch, loss in sorted(entry.losses.items()) if epoch <= last and math.isfinite(loss)}
+    return Result(entry.state, entry.value, curve)

@@ -1,0 +1,44 @@
+"""A worker of a shared search, for tests: ``python -m tests.integration.search_worker <address> <seconds per epoch>``."""
+
+import sys
+import time
+import warnings
+
+from loramill.config import SearchConfig
+from loramill.search.find import Search, find
+from loramill.search.rounds import Round
+from loramill.search.study import Record
+from tests.unit.search.play import Pack, facts, judges, noisy, space, valley
+
+CONFIG = SearchConfig(trials=10, epochs=3, lag=6, pack=2, repeats=1, takeover_seconds=3)
+OBJECTIVE = noisy(valley)
+
+
+class Slow(Pack):
+    """Takes its time over an epoch, and waits while another worker has what is left."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(OBJECTIVE, CONFIG.pack, lambda name: print(name, flush=True))
+        self._seconds = seconds
+
+    def __call__(self, round: Round) -> None:
+        while not round.is_over():
+            running = [[job, 0] for job in round.take(self._places)]
+            while running:
+                time.sleep(self._seconds)
+                round.alive()
+                running = self._epoch(round, running)
+            time.sleep(0.05)
+
+
+def main(address: str, seconds: float) -> None:
+    """Search until all is done, and print what was found."""
+    whole = Search(space(CONFIG), judges(), lambda name: Record(name, address, CONFIG.takeover_seconds), "law")
+    found, entries = find(whole, Slow(seconds))
+    print("found", found.settings.model_dump_json(), found.said)
+    print("facts", facts(entries), flush=True)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main(sys.argv[1], float(sys.argv[2]))

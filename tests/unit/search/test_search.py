@@ -1,0 +1,202 @@
+"""Whole searches without a model: the same whatever the pack, the kills and the workers."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loramill.config import SearchConfig, Settings
+from loramill.errors import ConfigError, TrackingError, TrainingError
+from loramill.search.claims import Claim, Claims, place_of_own
+from loramill.search.rounds import Round
+from loramill.search.study import Record, storage_of
+from tests.unit.search.play import Pack, dreamt, facts, noisy, searched, valley
+
+SMALL = SearchConfig(trials=9, epochs=4, lag=4, pack=3)
+OBJECTIVE = noisy(valley)
+
+
+@pytest.fixture(autouse=True)
+def _imported(quietly: Callable[[str], None]) -> None:
+    quietly("optuna")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random", "grid"])
+def test_the_pack_changes_no_trial(sampler: str, quietly: Callable[[str], None]) -> None:
+    quietly("cmaes")
+    trials = 8 if sampler == "gp" else 12
+    config = SearchConfig(trials=trials, epochs=4, lag=3, sampler=sampler)
+    runs = [dreamt(config, Pack(OBJECTIVE, pack)) for pack in ((1, 4) if sampler == "gp" else (1, 2, 4, 12))]
+    assert len({entry.settings for entry in runs[0][1]}) == trials
+    for found, entries in runs[1:]:
+        assert found == runs[0][0]
+        assert facts(entries) == facts(runs[0][1])
+
+
+@pytest.mark.parametrize("pruner", ["halving", "hyperband", "none"])
+@pytest.mark.parametrize("folds", [1, 3])
+def test_the_pack_changes_no_pruning(pruner: str, folds: int) -> None:
+    config = SearchConfig(trials=14, epochs=8, lag=6, pruner=pruner, folds=folds, repeats=1)
+    packs = [Pack(OBJECTIVE, places) for places in (1, 2, 4)]
+    runs = [dreamt(config, pack) for pack in packs]
+    assert facts(runs[0][1]) == facts(runs[1][1]) == facts(runs[2][1])
+    assert runs[0][0] == runs[1][0] == runs[2][0]
+    pruned = [entry.number for entry in runs[0][1] if entry.state == "pruned"]
+    assert pruned or pruner != "halving"
+    whole = len(runs[0][1]) - len(pruned)
+    trainings = [line for line in packs[0].log if line.startswith("trial")]
+    assert len(trainings) == whole * folds + len(pruned)  # a pruned trial costs one fold
+
+
+def test_a_place_that_becomes_free_is_taken_at_once() -> None:
+    """With three places, three train until the last trials, although pruned ones end early."""
+    pack = Pack(OBJECTIVE, 3)
+    widths: list[int] = []
+    plain = pack._epoch
+
+    def counted(round: Round, running: list[list[object]]) -> list[list[object]]:
+        widths.append(len(running))
+        return plain(round, running)
+
+    pack._epoch = counted  # type: ignore[method-assign]
+    dreamt(SearchConfig(trials=16, epochs=8), pack)
+    assert set(widths[:-8]) == {3}
+
+
+def test_another_seed_proposes_others() -> None:
+    first, second = (dreamt(SMALL.model_copy(update={"seed": seed}), Pack(OBJECTIVE, 3))[1] for seed in (7, 8))
+    assert not {e.settings for e in first} & {e.settings for e in second}
+
+
+def test_two_workers_share_the_trials(tmp_path: Path) -> None:
+    alone = dreamt(SMALL, Pack(OBJECTIVE, 3))
+    packs = [_Patient(OBJECTIVE, 2), _Patient(OBJECTIVE, 1)]
+    ends: list[object] = []
+    Record("law", tmp_path / "study.db")
+
+    def work(pack: Pack) -> None:
+        ends.append(searched(tmp_path / "study.db", SMALL, pack))
+
+    workers = [threading.Thread(target=work, args=(pack,)) for pack in packs]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(ends) == 2
+    for found, entries in ends:  # type: ignore[attr-defined]
+        assert (found, facts(entries)) == (alone[0], facts(alone[1]))
+    trained = [line.split()[0] for pack in packs for line in pack.log]
+    assert sorted(trained) == sorted(f"trial{number}" for number in range(9))
+    assert all(pack.log for pack in packs)
+
+
+class _Patient(Pack):
+    """Waits where another worker has what is left."""
+
+    def __call__(self, round: Round) -> None:
+        import time
+
+        while not round.is_over():
+            running = [[job, 0] for job in round.take(self._places)]
+            while running:
+                running = self._epoch(round, running)
+            time.sleep(0.02)
+
+
+def test_a_claim_is_had_by_one() -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    one, two = Claims(engine, "law", 60), Claims(engine, "law", 60)
+    assert one.take(0)
+    assert not two.take(0)
+    assert two.take(1)
+    claim = two.all()[0]
+    assert not two.is_dead(claim)
+    third = Claims(engine, "law", 60)
+    assert two.take_over(claim)
+    assert not third.take_over(claim), "the claim that it saw is no more"
+    assert two.all()[0].worker == two.worker
+    engine.dispose()
+
+
+def test_a_worker_is_dead_when_its_process_is_gone_or_its_count_stands_still() -> None:
+    import socket
+
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    claims, hurried = Claims(engine, "law", 60), Claims(engine, "law", 0.0)
+    assert claims.is_dead(Claim(0, f"{socket.gethostname()}:999999999:123:aa", 0))
+    assert not claims.is_dead(Claim(0, "elsewhere:1:123:aa", 0))
+    hurried.is_dead(Claim(1, "elsewhere:1:123:aa", 5))
+    assert hurried.is_dead(Claim(1, "elsewhere:1:123:aa", 5))
+    engine.dispose()
+
+
+def test_workers_in_one_folder_keep_their_checkpoints_apart(tmp_path: Path) -> None:
+    with place_of_own(tmp_path) as one, place_of_own(tmp_path) as two:
+        assert (one.name, two.name) == ("checkpoint", "checkpoint-1")
+    with place_of_own(tmp_path) as again:
+        assert again == one
+
+
+def test_a_trial_that_diverges_fails_and_the_others_go_on() -> None:
+    def bursting(settings: Settings, epoch: int) -> float:
+        return float("nan") if settings.learning_rate > 1e-2 else valley(settings, epoch)
+
+    config = SearchConfig(trials=12, epochs=4)
+    found, entries = dreamt(config, Pack(noisy(bursting), 4))
+    states = {entry.state for entry in entries if entry.settings.learning_rate > 1e-2}
+    assert states == {"fail"}
+    assert found.settings.learning_rate <= 1e-2
+    assert len(entries) == 12
+
+
+def test_a_search_in_which_nothing_learns_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"nothing that learns \(fail, fail\); lower search\.learning_rate\.high"):
+        dreamt(SearchConfig(trials=2), Pack(noisy(lambda settings, epoch: float("nan")), 2))
+
+
+def test_no_trial_begins_after_the_time_is_spent(tmp_path: Path) -> None:
+    config = SearchConfig(trials=50, epochs=1, minutes=1e-5)
+    _, entries = searched(tmp_path / "study.db", config, Pack(OBJECTIVE, 2))
+    assert 1 <= len(entries) <= 3
+    assert all(entry.state for entry in entries)
+
+
+def test_a_study_goes_on_with_more_trials(tmp_path: Path) -> None:
+    few = SMALL.model_copy(update={"trials": 4})
+    _, before = searched(tmp_path / "study.db", few, Pack(OBJECTIVE, 2))
+    more = Pack(OBJECTIVE, 2)
+    _, after = searched(tmp_path / "study.db", SMALL, more)
+    assert facts(after[:4]) == facts(before)
+    assert len(more.log) == 5
+
+
+def test_the_environment_names_the_database_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "study.db"
+    monkeypatch.delenv("LORAMILL_STUDY_STORAGE", raising=False)
+    assert storage_of(None, file) == file
+    assert storage_of("postgresql://host/law", file) == "postgresql://host/law"
+    monkeypatch.setenv("LORAMILL_STUDY_STORAGE", "postgresql://me:secret@host/law")
+    assert storage_of("postgresql://host/law", file) == "postgresql://me:secret@host/law"
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("oracle+nowhere://me:secret@host/law", ConfigError, "driver|no address"),
+        ("not an address", ConfigError, "is no address of a database"),
+        ("postgresql://me:secret@127.0.0.1:1/law", TrackingError, "does not answer"),
+    ],
+)
+def test_a_database_that_cannot_be_had_is_named_without_its_password(
+    address: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        Record("law", address)
+    assert "secret" not in str(caught.value)
