@@ -90,6 +90,21 @@ def check(
     raise typer.Exit(0 if report.is_ready else 1)
 
 
+@app.command()
+def search(
+    domain: Domain,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Open optuna-dashboard on the study.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the dashboard, on this machine only.")] = 8081,
+) -> None:
+    """Show what the last search of a domain tried, found, and may say about it."""
+    from loramill.search.look import open_dashboard, show
+
+    if dashboard:
+        open_dashboard(domain, port)
+    else:
+        show(domain)
+
+
 def _print_plan(domain: str) -> None:
     import yaml
 

@@ -28,22 +28,3 @@ def loss_curve(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return path
-
-
-def trials_picture(path: Path, rates: Sequence[float], losses: Sequence[float | None], ranks: Sequence[int]) -> Path:
-    """Draw every trial: learning rate against best validation loss, the rank beside each point."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    shown = [(rate, loss, rank) for rate, loss, rank in zip(rates, losses, ranks, strict=True) if loss is not None]
-    axes.scatter([rate for rate, _, _ in shown], [loss for _, loss, _ in shown], color="#2c3e50")
-    for rate, loss, rank in shown:
-        axes.annotate(f"r={rank}", (rate, loss), textcoords="offset points", xytext=(5, 5), fontsize=8)
-    axes.set(xscale="log", title="trials", xlabel="learning rate", ylabel="best validation loss (nats per token)")
-    axes.grid(alpha=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path

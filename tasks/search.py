@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from loramill.config import Base, LearningConfig, SearchConfig, Settings, read_yaml
 from loramill.reports import read_json, write_json, write_text
-from loramill.tracking import Diary, diary
+from loramill.tracking import diary
 from tasks.progress import TrainingBar, say
 from tasks.stage import run_as_stage
 from tasks.together import in_processes

@@ -24,10 +24,10 @@ class Progress:
     """Per step, nats per target token."""
     rates: list[float] = field(default_factory=list)
     """Learning rate per step."""
-    norms: list[float] = field(default_factory=list)
-    """Per step, the norm of the gradient before it was clipped."""
     validation_losses: list[float] = field(default_factory=list)
     """Before the first step, then after each epoch."""
+    norms: list[float] = field(default_factory=list)
+    """Per step, the norm of the gradient before it was clipped."""
 
 
 class Student:

@@ -10,15 +10,21 @@ from loramill.search.rounds import Round
 from loramill.search.study import Record
 from tests.unit.search.play import Pack, facts, judges, noisy, space, valley
 
-CONFIG = SearchConfig(trials=10, epochs=3, lag=6, pack=2, repeats=1, takeover_seconds=3)
+CONFIG = SearchConfig(trials=8, epochs=3, lag=6, pack=2, repeats=1, takeover_seconds=3)
 OBJECTIVE = noisy(valley)
+
+
+def say(text: str) -> None:
+    """Print a line at once: the process may be killed before the next."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 class Slow(Pack):
     """Takes its time over an epoch, and waits while another worker has what is left."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(OBJECTIVE, CONFIG.pack, lambda name: print(name, flush=True))
+        super().__init__(OBJECTIVE, CONFIG.pack, say)
         self._seconds = seconds
 
     def __call__(self, round: Round) -> None:
@@ -35,8 +41,8 @@ def main(address: str, seconds: float) -> None:
     """Search until all is done, and print what was found."""
     whole = Search(space(CONFIG), judges(), lambda name: Record(name, address, CONFIG.takeover_seconds), "law")
     found, entries = find(whole, Slow(seconds))
-    print("found", found.settings.model_dump_json(), found.said)
-    print("facts", facts(entries), flush=True)
+    say(f"found {found.settings.model_dump_json()} {found.said}")
+    say(f"facts {facts(entries)}")
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ def until(said: Path, words: str, process: "subprocess.Popen[bytes]") -> None:
 def test_two_workers_one_killed_end_as_one_left_alone(database: str, root: Path, tmp_path: Path) -> None:
     alone, entries = dreamt(CONFIG, Pack(OBJECTIVE, 1))
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
-    killed = worker(database, root, first, 0.3)
-    other = worker(database, root, second, 0.1)
+    killed = worker(database, root, first, 0.2)
+    other = worker(database, root, second, 0.02)
     until(first, "epoch 2 of", killed)
     killed.kill()
     killed.wait(10)
