@@ -4,24 +4,19 @@
 """
 
 from loramill.config.load import domain_file, domains, load_plan, parse_plan, read_settings, read_yaml
+from loramill.config.rows import Action, Columns, PersonalKind, Rules, SplitConfig, ValidationConfig
+from loramill.config.section import Section
 from loramill.config.sections import (
-    Action,
     Base,
-    Columns,
     EvaluateConfig,
     LearningConfig,
     LearningRates,
     Method,
-    PersonalKind,
     Plan,
     PromoteConfig,
-    Rules,
     SearchConfig,
-    Section,
     Settings,
-    SplitConfig,
     TrainConfig,
-    ValidationConfig,
 )
 
 __all__ = [

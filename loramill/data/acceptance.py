@@ -15,7 +15,7 @@ LOST: Final = {
     "not-json",
     "truncated",
 }
-"""Rules by which a whole file is lost, with nobody knows how many rows."""
+"""Rules by which a whole file is lost, with how many rows nobody knows."""
 NAMED: Final = 20
 """Lost files that are named; all are in the report."""
 

@@ -5,7 +5,7 @@ Whoever trains asks for `Round.next`, tells `Round.epoch` and `Round.end`, and m
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -118,15 +118,22 @@ class Round:
             return True
         entries = self.entries()
         own = entries[job.trial]
-        if job.fold == 0 and own.state is None and epoch not in own.losses:
+        if job.fold == 0 and own.state is None and epoch not in own.losses and 0 not in own.members:
             losses = {**own.losses, epoch: self.record.report(job.trial, epoch, loss)}
             entries[job.trial] = replace(own, losses=losses)
         return self._state(entries).fates[job.trial].fell is not None
 
-    def end(self, job: Job, member: Member) -> list[Entry]:
-        """Write down how a training ended, unless it is known; return the trials that this ended."""
+    def end(self, job: Job, member: Member, losses: Mapping[int, float] | None = None) -> list[Entry]:
+        """Write down how a training ended, unless it is known; return the trials that this ended.
+
+        ``losses`` are its validation losses by epoch: a training that was continued did not tell of those before.
+        """
         self._out.discard(job.name)
         entries = self.entries()
+        if unheard := [epoch for epoch in losses or {} if epoch not in entries[job.trial].losses]:
+            for epoch in unheard:
+                self.epoch(job, epoch, (losses or {})[epoch])
+            entries = self.entries()
         own = entries[job.trial]
         if own.state is None and job.fold not in own.members and self._is_mine(job):
             self.record.keep(job.trial, job.fold, member)
@@ -134,10 +141,6 @@ class Round:
         if self.rules.deadline < math.inf:
             self.record.spent(self._seconds())
         return self.settle(entries)
-
-    def give_back(self, job: Job) -> None:
-        """Let a training wait again that was interrupted."""
-        self._out.discard(job.name)
 
     def settle(self, entries: list[Entry] | None = None) -> list[Entry]:
         """Write down the end of every trial that has one by now; return those."""

@@ -105,9 +105,11 @@ class Trainer:
 
     def ended(self, round: Round, job: Job, member: Member, outcome: Outcome | None = None) -> None:
         """Write down how a job ended, and tell of the trials that this ended."""
+        losses = {}
         if outcome is not None and job.fold == 0:
             self.outcomes[job.name] = outcome
-        for entry in round.end(job, member):
+            losses = dict(enumerate(outcome.progress.validation_losses[1:], start=1))
+        for entry in round.end(job, member, losses):
             name = Job(entry.number, 0, entry.settings, entry.seed, round.rules.label).name
             self.on_trial(Ended(round.rules.label, entry, self.outcomes.pop(name, None)))
 
