@@ -1,7 +1,7 @@
 """K adapters in one pack against K runs in sequence, K = 1, 2, 4, 8, 16.
 
-``python -m benchmarks.packed [--base small] [--steps 12] [--rounds 3]``; the last line is a JSON object. Ranks are
-mixed (4, 8, 16). A run in sequence has the base resident already: what is compared is training alone, which flatters the sequence.
+``python -m benchmarks.packed [--base small] [--steps 12] [--rounds 3]``; the last line is a JSON object. Ranks are mixed
+(4, 8, 16). A run in sequence has the base resident already: what is compared is training alone, which flatters the sequence.
 """
 
 import argparse
