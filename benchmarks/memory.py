@@ -1,9 +1,9 @@
 """The memory plan against measured peaks: three shapes, one and four members, with and without gradient checkpointing.
 
 ``python -m benchmarks.memory [--device cpu|cuda]``; the last line printed is a JSON object. Each point is a training of two
-steps in a process of its own, on a base with random weights. On a CPU the peak is the process's resident memory, and glibc is told to
-give freed blocks back (MALLOC_MMAP_THRESHOLD_): what it keeps otherwise depends on the order of things. Errors are of the whole
-peak, as a person plans with it; ``worst_error_of_training`` leaves out what the process held before, base and libraries.
+steps in a process of its own, on a base with random weights. On a CPU the peak is the process's resident memory, and glibc is
+told to give freed blocks back (MALLOC_MMAP_THRESHOLD_): what it keeps otherwise depends on the order of things. Errors are of
+the whole peak, as a person plans with it; ``worst_error_of_training`` leaves out what the process held before.
 """
 
 import argparse

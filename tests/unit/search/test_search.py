@@ -119,6 +119,10 @@ def test_a_claim_is_had_by_one() -> None:
     assert two.take_over(claim)
     assert not third.take_over(claim), "the claim that it saw is no more"
     assert two.all()[0].worker == two.worker
+    seen = third.all()[0]
+    two._beaten -= 1000
+    two.beat()
+    assert not third.take_over(seen), "its worker has shown that it lives"
     engine.dispose()
 
 
