@@ -40,8 +40,10 @@ def runs(copy: Copy, status: str) -> int:
 
 
 def has_begun(copy: Copy, step: str) -> bool:
+    """Tell whether the run is past all steps before this one: their lines have been said."""
     before = STEPS[: STEPS.index(step)]
-    return runs(copy, "RUNNING") > 0 and set(before) <= done(copy)
+    said = copy.said()
+    return runs(copy, "RUNNING") > 0 and set(before) <= done(copy) and all(f"  {name:<9} " in said for name in before)
 
 
 @pytest.mark.parametrize("step", STEPS)

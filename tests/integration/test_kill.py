@@ -75,21 +75,3 @@ def test_training_killed_continues_and_ends_with_the_same_adapter(project: Path,
     assert not (project / "killed/adapter").exists()
     assert "continues after step" in run(project, root, "train", "killed/adapter")
     assert read_manifest(project / "killed/adapter").digest == read_manifest(project / "whole/adapter").digest
-
-
-def test_search_killed_continues_and_ends_with_the_same_settings(project: Path, root: Path) -> None:
-    run(project, root, "search", "whole/settings.yaml")
-    killed = start(project, root, "search", "killed/settings.yaml")
-    kill_once_there(killed, project / "killed/work/search/checkpoint/progress.json", signal.SIGKILL)
-    run(project, root, "search", "killed/settings.yaml")
-    whole, resumed = (project / f"{name}/settings.yaml" for name in ("whole", "killed"))
-    assert resumed.read_text(encoding="utf-8") == whole.read_text(encoding="utf-8")
-
-
-def test_ctrl_c_ends_in_order_and_says_what_to_do(project: Path, root: Path) -> None:
-    stopped = start(project, root, "train", "stopped/adapter")
-    kill_once_there(stopped, project / "stopped/work/train/progress.json", signal.SIGINT)
-    assert stopped.returncode == 1
-    said = (project / "said.log").read_text(encoding="utf-8")
-    assert "train: stopped. The same command continues where it was." in said
-    assert "Traceback" not in said
