@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from loramill.config import sections
+from loramill.config import Rules
 from loramill.data.page import LISTED, TEMPLATES, data_page
 from loramill.records import Record
 from tests.factories import record, records
@@ -133,7 +133,7 @@ def test_characters_that_would_break_or_turn_the_page_are_replaced() -> None:
 
 
 def test_each_rule_of_the_contract_has_plain_words() -> None:
-    rules = list(sections.Rules.model_fields)
+    rules = list(Rules.model_fields)
     assert len(rules) > 15
     seen = Page(page({"dropped": [row for rule in rules for row in dropped(rule)]}))
     assert seen.said("zh").count("怎么办：") == len(rules)
