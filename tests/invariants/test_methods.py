@@ -40,6 +40,17 @@ def trained(pack: Pack, outcome: Outcome, folder: Path) -> Path:
     return folder
 
 
+def assert_plain_peft_agrees(pack: Pack, name: str, row: Row, folder: Path, tiny_folder: Path) -> None:
+    """Open a stored member with plain PEFT: it says of one row what the member says, which is not what the base says."""
+    with torch.no_grad():
+        ours, bare = pack.losses([Batch(name, [row]), Batch(None, [row])])
+        opened = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder), str(folder))
+        logits = opened(torch.tensor([row.ids])).logits[0, row.prompt_length - 1 : -1]
+    theirs = torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[row.prompt_length :]), reduction="none")
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert not torch.allclose(ours, bare, atol=1e-2)
+
+
 def test_every_method_in_one_pack_is_each_method_alone(pack: Pack) -> None:
     some = rows(pack.base, 15)
     courses = [course(some, method, seed) for seed, method in enumerate(PACKED)]
@@ -59,15 +70,7 @@ def test_plain_peft_computes_what_the_pack_computed(
     some = rows(pack.base, 12)
     outcome = fit(pack, [course(some, method)], tokens_per_pass=PLENTY)[method]
     folder = trained(pack, outcome, tmp_path / "adapter")
-    row = some[0]
-    with torch.no_grad():
-        ours = pack.losses([Batch(method, [row])])[0]
-        bare = pack.losses([Batch(None, [row])])[0]
-        opened = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder), str(folder))
-        logits = opened(torch.tensor([row.ids])).logits[0, row.prompt_length - 1 : -1]
-    theirs = torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[row.prompt_length :]), reduction="none")
-    assert torch.allclose(ours, theirs, atol=1e-4)
-    assert not torch.allclose(ours, bare, atol=1e-2)
+    assert_plain_peft_agrees(pack, method, some[0], folder, tiny_folder)
 
 
 @pytest.mark.parametrize("method", PACKED)
@@ -146,14 +149,7 @@ def test_a_method_that_stays_alone_learns_saves_and_opens_in_plain_peft(
     assert outcome.progress.validation_losses[-1] < outcome.progress.validation_losses[0]
     assert all(torch.equal(value, before[key]) for key, value in pack.base.model.state_dict().items())
     folder = trained(pack, outcome, tmp_path / "adapter")
-    row = some[0]
-    with torch.no_grad():
-        ours, bare = pack.losses([Batch(method, [row]), Batch(None, [row])])
-        opened = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder), str(folder))
-        logits = opened(torch.tensor([row.ids])).logits[0, row.prompt_length - 1 : -1]
-    theirs = torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[row.prompt_length :]), reduction="none")
-    assert torch.allclose(ours, theirs, atol=1e-4)
-    assert not torch.allclose(ours, bare, atol=1e-2)
+    assert_plain_peft_agrees(pack, method, some[0], folder, tiny_folder)
 
 
 @pytest.mark.parametrize("method", ALONE)
