@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+# One worker per core, a file of tests goes to one of them; the long ones come first.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing here reports to anybody; see loramill/privacy.py.
 export DO_NOT_TRACK := true
@@ -43,10 +45,10 @@ up: setup data ## Prefect server, schedules, worker and MLflow UI; Ctrl-C stops 
 	@python -m flows.up
 
 test: setup data ## all tests but those that need a GPU
-	@python -m pytest -m 'not gpu'
+	@python -m pytest -m 'not gpu' $(PARALLEL)
 
 unit: setup data ## the quick tests
-	@python -m pytest -m 'unit or architecture or invariants'
+	@python -m pytest -m 'unit or architecture or invariants' $(PARALLEL)
 
 check: setup ## format, lint, types, imports
 	@ruff format --check .

@@ -66,11 +66,11 @@ def run_here(flow: Any) -> None:
         _plan_of(arguments.domain)  # a wrong word is told before a server is started for it
         with _server(), disk_full_explained(Path("artifacts")):
             flow(arguments.domain, data=arguments.data, force=arguments.force)
+        _print_summary(Places(Path(arguments.domain).stem))
     except LoramillError as error:
         sys.exit(f"\nerror: {error}")
     except KeyboardInterrupt:
         sys.exit("\nstopped. Nothing is lost: the same command continues where it was.")
-    _print_summary(Places(Path(arguments.domain).stem))
 
 
 def _arguments() -> argparse.Namespace:

@@ -55,11 +55,15 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(copy: Copy, step: str
         wait_until(lambda: has_begun(copy, step) or process.poll() is not None, 300)
         assert process.poll() is None, copy.said()
         os.killpg(process.pid, signal.SIGINT)
-        status = process.wait(30)
+        status = process.wait(60)
         said = copy.said()
         assert not is_alive(process)
     finally:
         end(process)
+    if step == STEPS[-1] and status != 1:  # the last step is quick: the run may be over when it hears of it
+        assert done(copy) == set(STEPS)
+        assert runs(copy, "RUNNING") == 0
+        return
     assert status == 1, said
     assert "stopped. Nothing is lost: the same command continues where it was." in said
     assert "Traceback" not in said

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from loramill.pack.manifest import read_manifest
 from loramill.pack.members import Pack
 from loramill.records import write_records
+from loramill.training.loop import Outcome
 from tests.factories import records, tiny_base
 from tests.integration import worker
 
@@ -47,25 +48,43 @@ def wait(process: "subprocess.Popen[bytes]", folder: Path) -> str:
     return said
 
 
-@pytest.mark.parametrize(("kind", "mode"), [(PAIR, "plain"), (PAIR, "memory"), (SPLIT, "plain")])
+@pytest.fixture(scope="module")
+def alone(tiny_folder: Path) -> dict[str, Outcome]:
+    """What one process ends with."""
+    return worker.train(Pack(tiny_base(tiny_folder)))
+
+
+@pytest.mark.parametrize(("kind", "modes", "share"), [(PAIR, ("plain", "memory"), "1.0"), (SPLIT, ("plain",), "0.5")])
 def test_two_processes_end_where_one_ends_and_agree_bit_for_bit(
-    tmp_path: Path, root: Path, tiny_folder: Path, kind: str, mode: str
+    tmp_path: Path,
+    root: Path,
+    tiny_folder: Path,
+    alone: dict[str, Outcome],
+    kind: str,
+    modes: tuple[str, ...],
+    share: str,
 ) -> None:
     """Also when one of them runs out of memory, and when each holds only its part of the base."""
-    wait(launch(tmp_path, root, kind, "tests.integration.worker", str(tiny_folder), str(tmp_path), mode), tmp_path)
-    assert (tmp_path / "held.txt").read_text(encoding="utf-8") == ("0.5" if kind == SPLIT else "1.0")
-    alone = worker.train(Pack(tiny_base(tiny_folder)))
+    wait(launch(tmp_path, root, kind, "tests.integration.worker", str(tiny_folder), str(tmp_path), *modes), tmp_path)
     assert set(alone) == set(MEMBERS)
-    for name, outcome in alone.items():
-        files = [(tmp_path / f"{name}.{rank}.safetensors").read_bytes() for rank in (0, 1)]
-        assert files[0] == files[1]
-        weights = load_file(str(tmp_path / f"{name}.0.safetensors"))
-        assert max((weights[key] - outcome.best[key]).abs().max().item() for key in weights) < 1e-4
-        told = [json.loads((tmp_path / f"{name}.{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
-        assert told[0] == told[1]
-        assert (told[0]["status"], told[0]["step"]) == (outcome.progress.status, outcome.progress.step)
-        assert told[0]["train_losses"] == pytest.approx(outcome.progress.train_losses, abs=1e-4)
-        assert told[0]["validation_losses"] == pytest.approx(outcome.progress.validation_losses, abs=1e-4)
+    for mode in modes:
+        held = [(tmp_path / mode / f"held.{rank}.txt").read_text(encoding="utf-8") for rank in (0, 1)]
+        assert held == [share, share]
+        for name, outcome in alone.items():
+            assert_equal(tmp_path / mode, name, outcome)
+
+
+def assert_equal(out: Path, name: str, outcome: Outcome) -> None:
+    """Both processes left the same bytes for a member, and these are what one process ended with."""
+    files = [(out / f"{name}.{rank}.safetensors").read_bytes() for rank in (0, 1)]
+    assert files[0] == files[1]
+    weights = load_file(str(out / f"{name}.0.safetensors"))
+    assert max((weights[key] - outcome.best[key]).abs().max().item() for key in weights) < 1e-4
+    told = [json.loads((out / f"{name}.{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
+    assert told[0] == told[1]
+    assert (told[0]["status"], told[0]["step"]) == (outcome.progress.status, outcome.progress.step)
+    assert told[0]["train_losses"] == pytest.approx(outcome.progress.train_losses, abs=1e-4)
+    assert told[0]["validation_losses"] == pytest.approx(outcome.progress.validation_losses, abs=1e-4)
 
 
 @pytest.fixture

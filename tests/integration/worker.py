@@ -1,4 +1,4 @@
-"""What each process of `test_processes` runs: ``python -m tests.integration.worker <base> <out> <mode>``."""
+"""What each process of `test_processes` runs: ``python -m tests.integration.worker <base> <out> <mode>...``."""
 
 import json
 import sys
@@ -46,17 +46,28 @@ def train(pack: Pack, *, is_main: bool = True) -> dict[str, Outcome]:
     return fit(pack, courses if is_main else (), tokens_per_pass=200, listener=listener if is_main else None)
 
 
-def main(base: Path, out: Path, mode: str) -> None:
+def main(base: Path, out: Path, modes: Sequence[str]) -> None:
     join()
-    if mode == "memory" and rank() == 1:
-        _run_out_of_memory_once()
-    pack = Pack(tiny_base(base))
-    for name, outcome in train(pack, is_main=rank() == 0).items():
+    for mode in modes:
+        if mode == "memory" and rank() == 1:
+            _run_out_of_memory_once()
+        _leave(train_on(base), out / mode)
+    leave()
+
+
+def _leave(trained: tuple[Pack, dict[str, Outcome]], out: Path) -> None:
+    """Write what this process ended with."""
+    pack, outcomes = trained
+    out.mkdir(exist_ok=True)
+    for name, outcome in outcomes.items():
         save_file(dict(outcome.best), str(out / f"{name}.{rank()}.safetensors"))
         (out / f"{name}.{rank()}.json").write_text(json.dumps(vars(outcome.progress)), encoding="utf-8")
-    if rank() == 0:
-        (out / "held.txt").write_text(str(_held(pack)), encoding="utf-8")
-    leave()
+    (out / f"held.{rank()}.txt").write_text(str(_held(pack)), encoding="utf-8")
+
+
+def train_on(base: Path) -> tuple[Pack, dict[str, Outcome]]:
+    pack = Pack(tiny_base(base))
+    return pack, train(pack, is_main=rank() == 0)
 
 
 def _held(pack: Pack) -> float:
@@ -78,4 +89,4 @@ def _run_out_of_memory_once() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
