@@ -96,9 +96,9 @@ def _records(plan: Plan, data: Path, place: Path) -> tuple[list[Record], int, st
     from loramill.data.spool import Spool
 
     with Spool() as spool:
-        outcome = check_rows(read_folder(data, plan.validation), plan.validation, spool, judges=judge_plainly)
+        outcome = check_rows(read_folder(data, plan.validation), plan.validation, spool, judge_plainly)
         objected = objection(outcome, plan.validation, "the step validate (`dvc repro` runs it)")
-        return list(kept_records(outcome, spool)), len(outcome.dropped), objected
+        return list(kept_records(outcome, spool)), len(outcome.dropped), objected.reason if objected else ""
 
 
 def _is_newer(path: Path, than: Iterable[Path]) -> bool:

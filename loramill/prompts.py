@@ -1,8 +1,8 @@
 """Where a conversation becomes token ids: the one place, for training, evaluation, chat and serving alike.
 
-A row is rendered by the base model's own chat template. The prompt is exactly what a server would feed; the answer follows
-it, tokenised on its own, so that the prompt's tokens are a prefix of the row's by construction. `encode` refuses a template
-for which that is not what the model would see, and an answer whose stop token would not be learnt.
+A row is rendered by the base model's own chat template. The prompt is exactly what a server would feed; the answer is what
+follows it in the tokens of the whole, so that the prompt's tokens are a prefix of the row's by construction. `encode` refuses
+a template for which that is not what the model would see, and an answer whose stop token would not be learnt.
 """
 
 import hashlib
@@ -181,13 +181,25 @@ def _encode_turn(tokenizer: Tokenizer, record: Record, turn: int, template: Temp
             f"(prompt ends {prompt_text[-30:]!r}); set the template's arguments in conf/bases/"
         )
     prompt = tokenizer.encode(prompt_text, add_special_tokens=False)
-    answer = _up_to_stop(tokenizer, record, tokenizer.encode(full_text[len(prompt_text) :], add_special_tokens=False))
+    answer = _up_to_stop(tokenizer, record, _answer_ids(tokenizer, prompt, prompt_text, full_text))
     if len(prompt) + len(answer) > max_tokens:
         raise DataError(
             f"{record.source}: {len(prompt)} + {len(answer)} tokens exceed learning.max_tokens ({max_tokens}); "
             "raise it or shorten the row, nothing is cut"
         )
     return Row(record.id, (*prompt, *answer), len(prompt))
+
+
+def _answer_ids(tokenizer: Tokenizer, prompt: list[int], prompt_text: str, full_text: str) -> list[int]:
+    """Return what follows the prompt in the tokens of the whole.
+
+    Tokenised alone, an answer would open with the mark that sentencepiece puts before each text. That is done only where the
+    prompt's end and the answer's beginning make one token, which the pre-flight refuses: the prompt must stay the server's.
+    """
+    whole = tokenizer.encode(full_text, add_special_tokens=False)
+    if whole[: len(prompt)] == prompt:
+        return whole[len(prompt) :]
+    return tokenizer.encode(full_text[len(prompt_text) :], add_special_tokens=False)
 
 
 def _up_to_stop(tokenizer: Tokenizer, record: Record, answer: list[int]) -> list[int]:

@@ -93,8 +93,8 @@ def read_records(path: Path) -> list[Record]:
         raise DataError(f"{str(path)!r} does not exist; run the steps before this one (`dvc repro` does)")
     try:
         # only a line feed ends a line: splitlines() would also cut at U+2028 inside a text
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [_record(json.loads(line)) for line in lines if line]
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            return [_record(json.loads(line)) for line in lines if line != "\n"]
     except (ValueError, RecursionError, DataError) as error:
         raise DataError(
             f"{str(path)!r} is not a file of records ({error}); delete it and run the step again"

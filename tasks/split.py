@@ -10,7 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from loramill.config import SplitConfig
 from loramill.data.findings import Refused
 from loramill.data.ledger import PARTS, read_ledger, write_ledger
-from loramill.data.split import check_parts, split_records
+from loramill.data.split import Split, check_parts, split_records
+from loramill.errors import DataError
 from loramill.records import read_records, write_records
 from loramill.reports import restore_folder, write_folder, write_json
 from loramill.tracking import diary
@@ -37,11 +38,14 @@ def split(config: SplitConfig, records: Path, out: Path, report: Path) -> Path:
     found = split_records(clean, config, ledger)
     counts = {part: len(found.parts[part]) for part in PARTS}
     new = sum(record.id not in ledger.places for part in PARTS for record in found.parts[part])
-    told = {"rows": counts, "new": new, "refused": [vars(row) for row in found.refused]}
+    fault = _fault(found, config)
+    stopped = {"kind": "small-part", "reason": str(fault)} if fault else None
+    told = {"stopped": stopped, "rows": counts, "new": new, "refused": [vars(row) for row in found.refused]}
     write_json(report, told)
     _say_refused(found.refused, report)
     page = write_data_page(report.parent, clean, found.parts, told)
-    check_parts(found.parts, config, found.largest)
+    if fault:
+        raise fault
 
     def fill(folder: Path) -> None:
         for part in PARTS:
@@ -52,6 +56,14 @@ def split(config: SplitConfig, records: Path, out: Path, report: Path) -> Path:
     diary().metrics({f"rows.{part}": count for part, count in counts.items()})
     say("split", ", ".join(f"{count} {part}" for part, count in counts.items()) + f" (the rows as a page: {page})")
     return out
+
+
+def _fault(found: Split, config: SplitConfig) -> DataError | None:
+    try:
+        check_parts(found.parts, config, found.largest)
+    except DataError as error:
+        return error
+    return None
 
 
 def _say_refused(refused: Sequence[Refused], report: Path) -> None:

@@ -22,6 +22,7 @@ from tasks.stage import run_as_stage
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from loramill.data.acceptance import Objection
     from loramill.data.contract import Outcome
     from loramill.data.spool import Spool
 
@@ -42,21 +43,22 @@ def validate(config: ValidationConfig, data: Path, out: Path, report: Path) -> P
     """
     from loramill.data.acceptance import objection
     from loramill.data.contract import check_rows, kept_records
+    from loramill.data.expectations import open_judge
     from loramill.data.export import dropped_csv
     from loramill.data.spool import Spool
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with Spool(out.parent) as spool:
         with _checking(spool) as on_rows:
-            outcome = check_rows(_reading(config, data), config, spool, on_rows)
-        write_json(report, _told(outcome))
+            outcome = check_rows(_reading(config, data), config, spool, open_judge, on_rows)
+        objected = objection(outcome, config, str(report))
+        write_json(report, _told(outcome, objected))
         write_text(report.with_name(EXPORT), dropped_csv(outcome, spool))
         diary().file(report, "reports")
-        fault = objection(outcome, config, str(report))
-        if fault:
+        if objected:
             page = write_data_page(report.parent, list(islice(kept_records(outcome, spool), PAGE_ROWS)), {}, {})
             say("validate", f"every reason in plain words: {page}")
-            raise DataError(fault)
+            raise DataError(objected.reason)
         write_records(out, kept_records(outcome, spool))
     dropped, warned = len(outcome.dropped), len(outcome.warned)
     tail = f", {warned} warnings (reasons in {report})" if dropped or warned else ""
@@ -86,15 +88,16 @@ def _checking(spool: "Spool") -> Iterator[Callable[[int], object]]:
         yield on_rows
 
 
-def _told(outcome: "Outcome") -> dict[str, Any]:
+def _told(outcome: "Outcome", objected: "Objection | None") -> dict[str, Any]:
     return {
+        "stopped": objected,
         "read": outcome.read,
         "kept": len(outcome.kept),
         "files": [{"file": file, **counts} for file, counts in outcome.files.items()],
         "reasons": outcome.reasons,
-        "dropped": [vars(row) for row in outcome.dropped],
-        "changed": [vars(row) for row in outcome.changed],
-        "warned": [vars(row) for row in outcome.warned],
+        "dropped": outcome.dropped,
+        "changed": outcome.changed,
+        "warned": outcome.warned,
         "expectations": outcome.expectations,
     }
 

@@ -1,5 +1,6 @@
 """Whether rows are to be learnt from as they are, or a person has to look at them first."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from loramill.config import ValidationConfig
@@ -20,7 +21,17 @@ NAMED: Final = 20
 """Lost files that are named; all are in the report."""
 
 
-def objection(outcome: Outcome, config: ValidationConfig, listed: str) -> str:
+@dataclass(frozen=True)
+class Objection:
+    """Why a run stops at its rows."""
+
+    kind: str
+    """Its name in ``templates/plain_words.yaml``."""
+    reason: str
+    """With numbers and the next move, for who runs it."""
+
+
+def objection(outcome: Outcome, config: ValidationConfig, listed: str) -> Objection | None:
     """Return why these rows are not to be learnt from; nothing if they are.
 
     Args:
@@ -30,23 +41,26 @@ def objection(outcome: Outcome, config: ValidationConfig, listed: str) -> str:
     """
     if lost := _lost_files(outcome):
         named = "".join(f"\n  {file}: {reason}" for file, reason in list(lost.items())[:NAMED])
-        return (
+        return Objection(
+            "lost-files",
             f"nothing could be read of {len(lost)} of the files, and nobody knows how many rows that is; "
-            f"mend them, or take them out of the folder if they are not needed:{named}"
+            f"mend them, or take them out of the folder if they are not needed:{named}",
         )
     kept, dropped = len(outcome.kept), len(outcome.dropped)
     if kept < config.min_rows:
-        return (
+        return Objection(
+            "too-few-rows",
             f"{kept} usable rows of {outcome.read}, validation.min_rows asks for {config.min_rows}; "
-            f"{listed} names every dropped row. Mend those or write more{_mostly(outcome)}"
+            f"{listed} names every dropped row. Mend those or write more{_mostly(outcome)}",
         )
     if dropped > config.max_dropped * outcome.read:
-        return (
+        return Objection(
+            "too-many-dropped",
             f"{dropped} of {outcome.read} rows were dropped, more than validation.max_dropped allows "
             f"({config.max_dropped:.0%}); {listed} names each with its reason, and dropped.csv beside it holds what they say. "
-            f"Mend them, or raise the share if that is as it should be{_mostly(outcome)}"
+            f"Mend them, or raise the share if that is as it should be{_mostly(outcome)}",
         )
-    return ""
+    return None
 
 
 def _lost_files(outcome: Outcome) -> dict[str, str]:

@@ -40,7 +40,7 @@ def alike_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, 
     firsts, same = _distinct(prints)
     later = np.flatnonzero(firsts[same] != np.arange(len(texts)))
     found = {(int(firsts[same[row]]), int(row)): 1.0 for row in later}
-    for one, two, values in _near(prints.take(firsts), threshold):
+    for one, two, values in _near(prints, firsts, threshold):
         ends = np.sort(np.stack([firsts[one], firsts[two]]), axis=0)
         found.update(zip(zip(*ends.tolist(), strict=True), values.tolist(), strict=True))
     return sorted((first, second, value) for (first, second), value in found.items())
@@ -50,7 +50,7 @@ def alike_groups(prints: Fingerprints, threshold: float) -> Rows:
     """Return for each set the smallest row that it is connected with through pairs that reach the threshold."""
     firsts, same = _distinct(prints)
     label = np.arange(len(firsts))
-    for one, two, _ in _near(prints.take(firsts), threshold, lambda one, two: label[one] != label[two]):
+    for one, two, _ in _near(prints, firsts, threshold, lambda one, two: label[one] != label[two]):
         label[:] = _merged(label, one, two)
     least = np.full(len(firsts), len(prints))
     np.minimum.at(least, label[same], np.arange(len(prints)))
@@ -102,18 +102,26 @@ def _distinct(prints: Fingerprints) -> tuple[Rows, Rows]:
 
 
 def _near(
-    prints: Fingerprints, threshold: float, wanted: Callable[[Rows, Rows], NDArray[np.bool_]] | None = None
+    prints: Fingerprints,
+    rows: Rows,
+    threshold: float,
+    wanted: Callable[[Rows, Rows], NDArray[np.bool_]] | None = None,
 ) -> Iterator[Pairs]:
-    """Yield the pairs that reach the threshold and are still wanted when their turn comes; a pair may come again."""
-    columns = _columns(prints) if len(prints) <= EXACT_ROWS else None
-    if columns is not None and (np.bincount(columns) ** 2).sum() <= EXACT_WORK:
-        yield from _all_pairs(prints, columns, threshold)
-        return
-    for first, second in candidates(prints, threshold):
+    """Yield the pairs of some rows that reach the threshold and are still wanted when their turn comes; a pair may come again.
+
+    Pairs are numbers of ``rows``.
+    """
+    if len(rows) <= EXACT_ROWS:
+        few = prints.take(rows)
+        columns = _columns(few)
+        if (np.bincount(columns) ** 2).sum() <= EXACT_WORK:
+            yield from _all_pairs(few, columns, threshold)
+            return
+    for first, second in candidates(prints, rows, threshold):
         if wanted:
             still = wanted(first, second)
             first, second = first[still], second[still]
-        values = likeness(prints, first, second)
+        values = likeness(prints, rows[first], rows[second])
         near = values >= threshold
         if near.any():
             yield first[near], second[near], values[near]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from loramill.config import ValidationConfig
 from loramill.data import quality
 from loramill.data.crosscheck import Relations, relate
-from loramill.data.expectations import Facts, Judge, Rule, cross_rules, open_judge, row_rules, write_data_docs
+from loramill.data.expectations import Facts, Judges, Rule, cross_rules, row_rules, write_data_docs
 from loramill.data.findings import Changed, Refused, Warned
 from loramill.data.redact import redact_record, redact_text
 from loramill.data.spool import Spool
@@ -39,6 +41,8 @@ class Intake:
     refused: list[Refused]
     changed: list[Changed]
     usual: Usual
+    ids: "array[int]"
+    """Of the readable rows, as numbers."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ def check_rows(
     rows: Iterable[Record | Refused],
     config: ValidationConfig,
     spool: Spool,
+    judges: Judges,
     on_rows: Callable[[int], object] = lambda rows: None,
-    judges: Callable[[Sequence[Rule]], Judge] = open_judge,
 ) -> Outcome:
     """Part rows that keep the contract from rows that break it.
 
@@ -75,19 +79,18 @@ def check_rows(
         rows: as they are read.
         config: the contract.
         spool: empty; it holds every readable row afterwards, redacted.
+        judges: `open_judge`, whose verdict a run rests on, or `judge_plainly` for a person who waits.
         on_rows: told how many rows were checked since it was told last.
-        judges: makes the judge of some rules; `judge_plainly` for a person who waits.
     """
     intake = take_in(rows, config, spool)
     alone = _Sieve(row_rules(config), judges, config, spool)
-    seen: dict[int, int] = {}
+    firsts = first_places(intake.ids)
     copied: Counter[tuple[str, str]] = Counter()
     for chunk in spool.chunks(range(len(spool)), CHUNK):
-        facts = [row_facts(place, record, intake.usual, seen, spool) for place, record in chunk]
+        facts = [row_facts(place, record, intake.usual, firsts[place], spool) for place, record in chunk]
         copied.update(_copies((record for _, record in chunk), facts))
         alone.sift(facts)
         on_rows(len(chunk))
-    seen.clear()
     left = alone.left(range(len(spool)))
     relations = relate(spool, left, config)
     copied.update(_nearly_copied(spool, relations))
@@ -118,11 +121,12 @@ def build_data_docs(rows: Iterable[Record | Refused], config: ValidationConfig, 
     They take fonts and scripts from the network when they are opened: the report page of ours does not.
     """
     with Spool() as spool:
-        usual = take_in(rows, config, spool).usual
-        seen: dict[int, int] = {}
-        places = range(len(spool))
-        relations = relate(spool, places, config)
-        facts = [row_facts(place, spool[place], usual, seen, spool) | cross_facts(place, relations) for place in places]
+        intake = take_in(rows, config, spool)
+        firsts, relations = first_places(intake.ids), relate(spool, range(len(spool)), config)
+        facts = [
+            row_facts(place, spool[place], intake.usual, first, spool) | cross_facts(place, relations)
+            for place, first in enumerate(firsts)
+        ]
     return write_data_docs(facts, [*row_rules(config), *cross_rules(config)], folder)
 
 
@@ -131,6 +135,8 @@ def take_in(rows: Iterable[Record | Refused], config: ValidationConfig, spool: S
     files: defaultdict[str, Counter[str]] = defaultdict(Counter)
     refused: list[Refused] = []
     changed: list[Changed] = []
+    kinds: dict[frozenset[tuple[str, int]], Mapping[str, int]] = {}
+    ids = array("Q")
     tally = Tally()
     for row in rows:
         file = files[_file(row.source)]
@@ -140,21 +146,27 @@ def take_in(rows: Iterable[Record | Refused], config: ValidationConfig, spool: S
             refused.append(_redacted(row, config))
             continue
         record, found = redact_record(row, config.redact)
-        if found:
-            changed.append(Changed(record.source, record.id, dict(found)))
+        ids.append(int(record.id, 16))
+        if found:  # many rows have the same kinds replaced: they share the list of them
+            changed.append(Changed(record.source, record.id, kinds.setdefault(frozenset(found.items()), dict(found))))
         spool.add(record)
         tally.add(record.messages[-1].content)
     counted = {file: {"rows": count["rows"], "refused": count["refused"]} for file, count in files.items()}
-    return Intake(counted, refused, changed, tally.usual(config))
+    return Intake(counted, refused, changed, tally.usual(config), ids)
 
 
-def row_facts(place: int, record: Record, usual: Usual, seen: dict[int, int], spool: Spool) -> Facts:
-    """Return the columns of one row; ``seen`` remembers by their ids where rows were seen first."""
+def first_places(ids: "array[int]") -> "array[int]":
+    """Return for each row the place of the first row with the same id."""
+    _, first, same = np.unique(np.array(ids, np.uint64), return_index=True, return_inverse=True)
+    return array("Q", first[same].astype(np.uint64).tobytes())
+
+
+def row_facts(place: int, record: Record, usual: Usual, first: int, spool: Spool) -> Facts:
+    """Return the columns of one row; ``first`` is the place of the first row that says the same."""
     question, answer, said = record.question, record.answer, record.messages[-1].content
     text = "\n".join(message.text for message in record.messages)
     answers = "\n".join(message.content for message in record.messages if message.role == "assistant")
     repeated, phrase = quality.repetition(said)
-    first = seen.setdefault(int(record.id, 16), place)
     return {
         "place": place,
         "question_chars": len(question),
@@ -229,7 +241,7 @@ class _Sieve:
     def __init__(
         self,
         rules: list[Rule],
-        judges: Callable[[Sequence[Rule]], Judge],
+        judges: Judges,
         config: ValidationConfig,
         spool: Spool,
         relations: Relations | None = None,

@@ -5,18 +5,21 @@ above each question is no likeness).
 """
 
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
 from typing import Final
 
+import numpy as np
+
 from loramill.config import ValidationConfig
 from loramill.data.agreement import disagreement, likeness, same_numbers
-from loramill.data.alike import alike_pairs, groups
+from loramill.data.alike import alike_groups
+from loramill.data.fingerprints import fingerprints
 from loramill.data.quality import plain, shown
-from loramill.data.spool import Spool, Texts
+from loramill.data.spool import Spool
 from loramill.records import Record
 
 SHARED_LINE_ROWS: Final = 20
@@ -64,11 +67,11 @@ def relate(spool: Spool, places: Sequence[int], config: ValidationConfig) -> Rel
 
 
 def _shared_lines(spool: Spool, places: Sequence[int]) -> set[int]:
-    counts: Counter[int] = Counter()
+    keys = array("Q")  # numbers, not texts: nearly every question is a line of its own
     for place in places:
-        counts.update({_key(line) for line in _said_before(spool[place]).split("\n")})
-    least = max(SHARED_LINE_ROWS, SHARED_LINE_SHARE * len(places))
-    return {line for line, count in counts.items() if count >= least}
+        keys.extend({_key(line) for line in _said_before(spool[place]).split("\n")})
+    lines, counts = np.unique(np.array(keys, np.uint64), return_counts=True)
+    return set(lines[counts >= max(SHARED_LINE_ROWS, SHARED_LINE_SHARE * len(places))].tolist())
 
 
 def _said_before(record: Record) -> str:
@@ -88,21 +91,13 @@ def _key(text: str) -> int:
 
 def _alike_groups(
     spool: Spool, places: Sequence[int], text: Callable[[Record], str], threshold: float
-) -> Iterable[list[int]]:
-    """Return the groups of two and more rows whose texts are alike; equal texts are compared once, however many there are."""
-    firsts, owner = array("Q"), array("Q")
-    index: dict[int, int] = {}
-    for place in places:
-        own = index.setdefault(_key(text(spool[place])), len(firsts))
-        owner.append(own)
-        if own == len(firsts):
-            firsts.append(place)
-    index.clear()
-    leaders = groups(len(firsts), alike_pairs(Texts(spool, firsts, text), threshold))
-    grouped: defaultdict[int, list[int]] = defaultdict(list)
-    for place, own in zip(places, owner, strict=True):
-        grouped[leaders[own]].append(place)
-    return [members for members in grouped.values() if len(members) > 1]
+) -> Iterator[list[int]]:
+    """Yield the groups of two and more rows whose texts are alike."""
+    leaders = alike_groups(fingerprints((text(spool[place]) for place in places), spool.folder), threshold)
+    order = np.argsort(leaders, kind="stable")
+    _, starts, sizes = np.unique(leaders[order], return_index=True, return_counts=True)
+    for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
+        yield [places[row] for row in order[start : start + size].tolist()]
 
 
 def _compare(spool: Spool, members: Sequence[int], config: ValidationConfig, found: Relations) -> None:

@@ -34,6 +34,10 @@ class Rule:
     """With the row's columns in braces."""
 
 
+Judges = Callable[[Sequence[Rule]], Judge]
+"""Makes the judge of some rules."""
+
+
 def row_rules(config: ValidationConfig) -> list[Rule]:
     """Return the rules that a row keeps or breaks by itself, the plainest reason first; those that are off are left out."""
     return _that_are_on(config, [*_measures(config), *_evidence()])

@@ -18,9 +18,9 @@ class Refused:
     """The row's beginning."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Changed:
-    """A row that was changed before anything else saw it."""
+    """A row that was changed before anything else saw it; there may be as many as rows, so each is small."""
 
     source: str
     id: str

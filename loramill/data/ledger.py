@@ -46,6 +46,14 @@ class Ledger:
     """Ids of the rows that lay in the last split; its own files say it, so the ledger does not."""
 
 
+def without(ledger: Ledger, ids: Iterable[str]) -> Ledger:
+    """Return a ledger that never knew some rows."""
+    gone = frozenset(ids)
+    places = {id: part for id, part in ledger.places.items() if id not in gone}
+    prints = {id: kept for id, kept in ledger.prints.items() if id not in gone}
+    return Ledger(places, prints, ledger.last - gone)
+
+
 def prints_of(records: Sequence[Record]) -> dict[str, Print]:
     """Return the fingerprint of each record, by id."""
     questions = fingerprints([record.question for record in records])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from loramill.data.fingerprints import Fingerprints, Rows
+from loramill.data.fingerprints import Fingerprints, Rows, stretches
 
 RECALL = 0.995
 """Share of the pairs exactly at the threshold that must meet in a band; more alike pairs meet more often."""
@@ -33,13 +33,27 @@ def bands_for(threshold: float) -> tuple[int, int]:
     return HASHES, 1
 
 
-def candidates(prints: Fingerprints, threshold: float) -> Iterator[tuple[Rows, Rows]]:
-    """Yield pairs of rows (first, second) that may reach the threshold; a pair may come again.
+def candidates(prints: Fingerprints, rows: Rows, threshold: float) -> Iterator[tuple[Rows, Rows]]:
+    """Yield pairs that may reach the threshold, as (first, second) numbers of ``rows``; a pair may come again.
 
-    There are as many batches as bands and neighbours, however many the rows: work for each batch is linear too.
+    There are as many batches as bands and neighbours, however many the rows: work for each batch is linear too. The order of
+    ``rows`` decides which neighbours are met.
     """
-    keys, sketch = _signatures(prints, *bands_for(threshold))
+    bands, minima = bands_for(threshold)
+    factors = np.random.Generator(np.random.PCG64(3)).integers(0, 1 << 31, (bands, minima), np.uint32) * 2 + 1
+    together = math.ceil(SKETCH / minima)  # bands whose keys are in memory at once; the first ones make the sketch
+    sketch = np.zeros((len(rows), min(SKETCH, bands * minima)), np.uint8)
     floor = threshold - 4 * math.sqrt(threshold * (1 - threshold) / sketch.shape[1])
+    for start in range(0, bands, together):
+        some = factors[start : start + together].astype(np.uint32)
+        keys = _signatures(prints, rows, some, sketch if start == 0 else sketch[:, :0])
+        for first, second in _neighbours(keys):
+            likely = _agreement(sketch, first, second) >= floor
+            yield first[likely], second[likely]
+
+
+def _neighbours(keys: NDArray[np.uint32]) -> Iterator[tuple[Rows, Rows]]:
+    """Yield the pairs that agree in a band and lie near each other there, one band and one distance at a time."""
     for band, key in enumerate(keys):
         # rows that also agree in the next band lie side by side: they are met first
         both = key.astype(np.uint64) << np.uint64(32) | keys[(band + 1) % len(keys)].astype(np.uint64)
@@ -49,9 +63,7 @@ def candidates(prints: Fingerprints, threshold: float) -> Iterator[tuple[Rows, R
             same = np.flatnonzero(ordered[distance:] == ordered[:-distance])
             if not len(same):
                 break
-            first, second = order[same], order[same + distance]
-            likely = _agreement(sketch, first, second) >= floor
-            yield first[likely], second[likely]
+            yield order[same], order[same + distance]
 
 
 def _agreement(sketch: NDArray[np.uint8], first: Rows, second: Rows) -> NDArray[np.float64]:
@@ -63,18 +75,23 @@ def _agreement(sketch: NDArray[np.uint8], first: Rows, second: Rows) -> NDArray[
     return np.asarray(np.concatenate(shares) / sketch.shape[1], np.float64)
 
 
-def _signatures(prints: Fingerprints, bands: int, rows: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-    """Return the key of every band (bands, sets) and the sketch (sets, minima); sets of like size are hashed together."""
-    keys = np.zeros((bands, len(prints)), np.uint32)
-    sketch = np.zeros((len(prints), min(SKETCH, bands * rows)), np.uint8)
-    factors = np.random.Generator(np.random.PCG64(3)).integers(0, 1 << 31, (bands, rows), np.uint32) * 2 + 1
-    order = np.argsort(prints.sizes, kind="stable")
-    start = 0
-    while start < len(order):
-        end = start + _fitting(prints.sizes[order[start : start + TILE]])
-        _sign(prints, order[start:end], factors.astype(np.uint32), keys, sketch)
-        start = end
-    return keys, sketch
+def _signatures(
+    prints: Fingerprints, rows: Rows, factors: NDArray[np.uint32], sketch: NDArray[np.uint8]
+) -> NDArray[np.uint32]:
+    """Return the key of some bands (bands, rows), and fill in the sketch (rows, minima) as far as it is wide.
+
+    Rows that lie near each other in the file are looked at together, those of like size hashed together.
+    """
+    keys = np.zeros((len(factors), len(rows)), np.uint32)
+    by_place = np.argsort(rows)
+    for start, end in stretches(prints.sizes[rows[by_place]]):
+        order = by_place[start:end]
+        order = order[np.argsort(prints.sizes[rows[order]], kind="stable")]
+        while len(order):
+            tile, order = np.split(order, [_fitting(prints.sizes[rows[order[:TILE]]])])
+            _sign(prints, rows[tile], tile, factors, keys, sketch)
+        prints.let_go()
+    return keys
 
 
 def _fitting(sizes: Rows) -> int:
@@ -85,6 +102,7 @@ def _fitting(sizes: Rows) -> int:
 def _sign(
     prints: Fingerprints,
     rows: Rows,
+    numbers: Rows,
     factors: NDArray[np.uint32],
     keys: NDArray[np.uint32],
     sketch: NDArray[np.uint8],
@@ -94,9 +112,9 @@ def _sign(
     pieces = prints.values[prints.starts[rows] + np.minimum(depth, prints.sizes[rows] - 1)]
     for band, own in enumerate(factors):
         key = np.zeros(len(rows), np.uint32)
-        for number, factor in enumerate(own, start=band * len(own)):
+        for place, factor in enumerate(own, start=band * len(own)):
             minima = (pieces * factor).min(axis=0)
             key = (key ^ minima) * np.uint32(0x9E3779B1)
-            if number < sketch.shape[1]:
-                sketch[rows, number] = minima >> np.uint32(8) & np.uint32(255)
-        keys[band, rows] = key
+            if place < sketch.shape[1]:
+                sketch[numbers, place] = minima >> np.uint32(8) & np.uint32(255)
+        keys[band, numbers] = key

@@ -87,6 +87,7 @@ def data_page(
     values = {
         "domain": domain,
         "plain": plain,
+        "stopped": _stopped(validate.get("stopped") or split.get("stopped"), plain["stops"]),
         "read": validate.get("read", len(records)),
         "kept": validate.get("kept", len(records)),
         "files": _files(records, validate.get("files") or []),
@@ -117,6 +118,11 @@ def _plain_words() -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     content: dict[str, Any] = yaml.load((TEMPLATES / "plain_words.yaml").read_text(encoding="utf-8"), loader)  # noqa: S506
     return content
+
+
+def _stopped(objection: Mapping[str, str] | None, plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return why the run stopped: in plain words, and as the terminal said it."""
+    return {"words": plain[objection["kind"]], "reason": objection["reason"]} if objection else None
 
 
 def _files(records: Sequence[Record], files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ nearly the same stay together. A row that has a place keeps it: the ledger of ea
 Where two parts meet, train gives way to validation, and both give way to test: a row that is nearly a test row, even one that
 was taken out of the data since, is refused. One exception: when a test row was replaced by a row that is nearly the same, the
 new row is its corrected version and takes its place in the test.
+
+A row that was forgotten on request is refused for ever, and the ledger keeps nothing of it.
 """
 
 import hashlib
@@ -21,7 +23,7 @@ from loramill.config import SplitConfig
 from loramill.data.alike import Pairs, alike_across, alike_groups, connected
 from loramill.data.findings import Refused
 from loramill.data.fingerprints import Fingerprints, Rows, extended, fingerprints
-from loramill.data.ledger import LEVELS, PARTS, Ledger, Part, Print
+from loramill.data.ledger import LEVELS, PARTS, Ledger, Part, Print, without
 from loramill.errors import DataError
 from loramill.records import Record
 
@@ -29,6 +31,9 @@ NEW = -1
 TRAIN, VALIDATION, TEST = range(3)
 BEGINNING = 60
 """Characters of a refused row's question that are shown."""
+
+HIGHER = (0.7, 0.8, 0.9)
+"""Thresholds that are tried for rows that cannot be parted."""
 
 Mask = NDArray[np.bool_]
 
@@ -77,7 +82,9 @@ def split_records(records: Sequence[Record], config: SplitConfig, ledger: Ledger
         config: shares and threshold.
         ledger: earlier decisions; they stay as they are.
     """
-    ledger = ledger or Ledger()
+    ledger = without(ledger or Ledger(), config.forgotten)
+    forgotten = [_forgotten(record) for record in records if record.id in config.forgotten]
+    records = [record for record in records if record.id not in config.forgotten]
     rows = _gathered(records, ledger, config.near_duplicate)
     place = np.array([PARTS.index(ledger.places[id]) if id in ledger.places else NEW for id in rows.ids], np.int64)
     place[_heirs(rows, place, ledger)] = TEST
@@ -89,7 +96,8 @@ def split_records(records: Sequence[Record], config: SplitConfig, ledger: Ledger
     kept = [(record, PARTS[place[row]]) for row, record in enumerate(records) if row not in both]
     parts = {part: [record for record, own in kept if own == part] for part in PARTS}
     largest = max(Counter(_groups(rows)[rows.here].tolist()).values(), default=0)
-    return Split(parts, [both[row] for row in sorted(both)], _remembered(rows, ledger, kept), largest)
+    refused = [*forgotten, *(both[row] for row in sorted(both))]
+    return Split(parts, refused, _remembered(rows, ledger, kept), largest)
 
 
 def check_parts(parts: Mapping[Part, Sequence[Record]], config: SplitConfig, largest: int = 0) -> None:
@@ -113,7 +121,8 @@ def check_parts(parts: Mapping[Part, Sequence[Record]], config: SplitConfig, lar
             raise DataError(
                 f"{rows} rows leave {len(parts[part])} for {part}, too few to {use[part]}: {largest} of them are so much alike "
                 f"(question or answer, each with the next, split.near_duplicate {config.near_duplicate}) that they must stay "
-                "together, as rows from a template are. Write rows that differ, or raise split.near_duplicate"
+                "together, as rows from a template are. Write rows in other words, or "
+                + _where_they_part([row for part in parts.values() for row in part], config.near_duplicate)
             )
         if missing > 0:
             raise DataError(
@@ -121,6 +130,19 @@ def check_parts(parts: Mapping[Part, Sequence[Record]], config: SplitConfig, lar
                 f"{least[part]}. Write about {math.ceil(missing / share[part])} more rows that differ from these, or raise "
                 f"the share of {part} in split ({share[part]:.2g})"
             )
+
+
+def _where_they_part(records: Sequence[Record], threshold: float) -> str:
+    """Say what a higher threshold would give, and what it would cost."""
+    for higher in (at for at in HIGHER if at > threshold):
+        rows = _gathered(records, Ledger(), higher)
+        largest = max(Counter(_groups(rows).tolist()).values())
+        if largest <= len(records) / 2:
+            return (
+                f"raise split.near_duplicate: at {higher} at most {largest} stay together, but then a test row may share up to "
+                f"{higher:.0%} of a training row, and good scores say less"
+            )
+    return f"leave most of them out: even at {HIGHER[-1]} more than half stay together"
 
 
 def _gathered(records: Sequence[Record], ledger: Ledger, threshold: float) -> _Rows:
@@ -181,6 +203,15 @@ def _refusal(rows: _Rows, row: int, best: tuple[float, str, str, int], part: Par
     )
     record = rows.records[row]
     return Refused(record.source, f"matches-{part}-row", reason, record.question[:BEGINNING])
+
+
+def _forgotten(record: Record) -> Refused:
+    """Refuse a row without repeating a word of it."""
+    reason = (
+        f"row {record.id} was forgotten on request (split.forgotten in conf/): nothing may learn it, or be judged by it. "
+        "Take it out of its file too"
+    )
+    return Refused(record.source, "forgotten", reason)
 
 
 def _mask(rows: _Rows, some: Mapping[int, Refused]) -> Mask:

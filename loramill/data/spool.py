@@ -2,11 +2,11 @@
 
 import pickle
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import Final, Self, overload
+from typing import Final, Self
 
 from loramill.records import Record
 
@@ -18,6 +18,7 @@ class Spool:
     """Records in a file without a name: it is gone when the process is, however that ends."""
 
     def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self._file = SpooledTemporaryFile(max_size=IN_MEMORY, dir=None if folder is None else str(folder))  # noqa: SIM115 - closed by __exit__
         self._starts = array("Q")
         self._end = 0
@@ -57,23 +58,3 @@ class Spool:
                 chunk = []
         if chunk:
             yield chunk
-
-
-class Texts(Sequence[str]):
-    """One text of each of some records, read when it is looked at."""
-
-    def __init__(self, spool: Spool, places: Sequence[int], text: Callable[[Record], str]) -> None:
-        self._spool, self._places, self._text = spool, places, text
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Texts": ...
-    def __getitem__(self, index: int | slice) -> "str | Texts":
-        """Return the text at an index, or fewer texts."""
-        if isinstance(index, slice):
-            return Texts(self._spool, self._places[index], self._text)
-        return self._text(self._spool[self._places[index]])

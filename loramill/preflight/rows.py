@@ -135,18 +135,15 @@ class RowCheck:
         except DataError as error:
             yield "template", str(error).removeprefix(f"{record.source}: ")
             return
-        if broken := self._broken_prefix(prompt, whole):
-            yield "prefix", broken
-            return
-        answer = whole[len(prompt) :]
-        yield from self._ending(self._encode(answer))
-        yield from _content(record, turn, prompt, answer)
-
-    def _broken_prefix(self, prompt: str, whole: str) -> str | None:
-        """Say where the row stops beginning with the prompt: in its text, or only in its tokens."""
         ids, together = self._encode(prompt), self._encode(whole)
-        if whole.startswith(prompt) and together[: len(ids)] == ids:
-            return None
+        if not whole.startswith(prompt) or together[: len(ids)] != ids:
+            yield "prefix", self._broken_prefix(ids, together)
+            return
+        yield from self._ending(together[len(ids) :])
+        yield from _content(record, turn, prompt, whole[len(prompt) :])
+
+    def _broken_prefix(self, ids: Sequence[int], together: Sequence[int]) -> str:
+        """Say where the row's tokens stop beginning with the prompt's."""
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, together, strict=False)))
         ends, goes_on = (self._decode(part[same : same + 6]) for part in (ids, together))
         return (

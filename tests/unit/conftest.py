@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from loramill.pack.manifest import Manifest, adapter_digest, write_manifest
+from loramill.data import expectations
+from loramill.pack.manifest import Manifest, adapter_digest, tokenizer_digest, write_manifest
 from loramill.pack.members import Pack, shape_facts
 from loramill.pack.methods import Shape
+from loramill.prompts import template_digest
 from tests.factories import tiny_base
 
 
@@ -31,6 +33,12 @@ def quietly() -> Callable[[str], None]:
             importlib.import_module(name)
 
     return load
+
+
+@pytest.fixture
+def plain_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing Great Expectations costs seconds: that it says the same is proven in the integration lane."""
+    monkeypatch.setattr(expectations, "open_judge", expectations.judge_plainly)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +71,8 @@ def make_adapter(pack: Pack, tmp_path: Path) -> MakeAdapter:
             domain="law",
             base=pack.base.name,
             base_digest=pack.base.digest,
-            template_digest="t",
+            template_digest=template_digest(pack.base.tokenizer, pack.base.template),
+            tokenizer_digest=tokenizer_digest(pack.base.tokenizer),
             shape=shape_facts(shape),
             training={"learning": {"max_tokens": 1024, "tokens_per_pass": 16384}},
             rows_digest="r",

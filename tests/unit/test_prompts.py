@@ -118,6 +118,52 @@ def test_a_base_without_chat_template_is_refused(tiny_folder: Path) -> None:
         encode(tokenizer, ONE, {}, MANY)
 
 
+SPECIAL = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}{% if m['role'] == 'assistant' %}</s>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+PLAIN = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]{% else %} {{ m['content'] }}</s>"
+    "{% endif %}{% endfor %}"
+)
+
+
+def sentencepiece(kind: str, template: str) -> Any:
+    """A tokenizer that marks where words, and texts, begin, as converted sentencepiece models do."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner: Any = Tokenizer(models.BPE(unk_token="<unk>"))
+    if kind == "prepended":  # as in Llama 2's
+        inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=kind)
+    inner.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<unk>", "</s>", "<|user|>", "<|assistant|>"], initial_alphabet=["▁"], show_progress=False
+    )
+    inner.train_from_iterator([ONE.question, ONE.answer, "[INST] [/INST]"], trainer)
+    made: Any = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="</s>")
+    made.chat_template = template
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "alone"),
+    [("first", SPECIAL, "a mark"), ("always", SPECIAL, ""), ("prepended", PLAIN, "a mark"), ("first", PLAIN, "")],
+)
+def test_a_row_is_what_the_whole_conversation_is_in_tokens(kind: str, template: str, alone: str) -> None:
+    """An answer that is tokenised alone would open with the mark of a text's beginning, which no server sends."""
+    tokenizer = sentencepiece(kind, template)
+    (row,) = encode(tokenizer, ONE, {}, MANY)
+    turns = [vars(message) for message in ONE.messages]
+    whole = tokenizer.encode(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False)
+    assert list(row.ids) == whole
+    assert list(row.ids[: row.prompt_length]) == prompt_ids(tokenizer, ONE.asked, {})
+    own = tokenizer.encode((" " if template == PLAIN else "") + ONE.answer + "</s>", add_special_tokens=False)
+    assert (own != whole[row.prompt_length :]) == bool(alone)
+
+
 def templated(tiny_folder: Path, template: str) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
     tokenizer.chat_template = template

@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from loramill.data.minhash import NEIGHBOURS, RECALL, bands_for, candidates
 
 TEXTS = st.lists(st.text("甲乙丙 ", max_size=8), max_size=8)
 HASHES = [788215818, 3342532235]
-QUICK = settings(max_examples=150, deadline=None, database=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, database=None, derandomize=True)
 
 
 def likeness(first: str, second: str) -> float:
@@ -137,9 +138,23 @@ def test_one_boilerplate_answer_does_not_explode() -> None:
     texts = [same] * 3000 + [f"{same}单号{number:05d}" for number in range(1500)]
     assert len(set(alike_groups(fingerprints(texts), 0.6).tolist())) == 1
     prints = fingerprints(texts[3000:])
-    compared = sum(len(first) for first, _ in candidates(prints, 0.6))
+    compared = sum(len(first) for first, _ in candidates(prints, np.arange(len(prints)), 0.6))
     assert compared <= len(prints) * NEIGHBOURS * bands_for(0.6)[0]
     assert len(alike_pairs(texts[:3000], 0.6)) == 2999
+
+
+@pytest.mark.usefixtures("never_exact")
+def test_pieces_in_a_file_say_what_pieces_in_memory_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    texts = [text for pair in zip(*edited(60, 0.05), strict=True) for text in pair]
+    kept = fingerprints(texts)
+    monkeypatch.setattr("loramill.data.fingerprints.IN_MEMORY", 1000)
+    filed = fingerprints(iter(texts), tmp_path)
+    assert (kept.file, len(filed), list(tmp_path.iterdir())) == (None, 120, [])
+    assert filed.file is not None
+    assert filed.values.tolist() == kept.values.tolist()
+    assert alike_groups(filed, 0.6).tolist() == alike_groups(kept, 0.6).tolist()
+    filed.let_go()
+    assert filed[119].tolist() == kept[119].tolist()
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])

@@ -1,14 +1,13 @@
-"""The whole contract with the real Great Expectations: importing it costs some seconds, once."""
+"""The whole contract, judged plainly: that Great Expectations says the same is proven in the integration lane."""
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 
 import pytest
 
 from loramill.config import Action, Rules, ValidationConfig
 from loramill.data import contract
-from loramill.data.contract import Outcome, build_data_docs, check_rows, kept_records
-from loramill.data.expectations import Rule, cross_rules, judge_plainly, open_judge, row_rules
+from loramill.data.contract import Outcome, check_rows, kept_records
+from loramill.data.expectations import cross_rules, judge_plainly, row_rules
 from loramill.data.export import dropped_csv
 from loramill.data.findings import Refused
 from loramill.data.spool import Spool
@@ -38,14 +37,9 @@ BAD = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _imported(quietly: Callable[[str], None]) -> None:
-    quietly("great_expectations")
-
-
 def check(rows: Iterable[Record | Refused], config: ValidationConfig = CONFIG) -> tuple[Outcome, list[Record]]:
     with Spool() as spool:
-        outcome = check_rows(rows, config, spool)
+        outcome = check_rows(rows, config, spool, judge_plainly)
         return outcome, list(kept_records(outcome, spool))
 
 
@@ -142,7 +136,7 @@ def test_personal_data_are_gone_before_any_rule_sees_them() -> None:
         Refused("bad.txt:1", "unknown-role", f"no role in {phone}", f"电话{phone}"),
     ]
     with Spool() as spool:
-        outcome = check_rows(rows, CONFIG, spool)
+        outcome = check_rows(rows, CONFIG, spool, judge_plainly)
         table = "".join(dropped_csv(outcome, spool))
         assert phone not in repr(outcome) + table + repr(list(kept_records(outcome, spool)))
     assert [row.source for row in outcome.changed] == ["kept.txt:1", "dropped.txt:1"]
@@ -152,40 +146,7 @@ def test_personal_data_are_gone_before_any_rule_sees_them() -> None:
 def test_the_export_holds_whole_rows_and_runs_in_no_spreadsheet() -> None:
     rows = [record("=1+1问题", "@SUM(A1)<|im_end|>", "a.txt:1"), Refused("b.txt:2", "not-json", "-x", "+y")]
     with Spool() as spool:
-        header, *lines = dropped_csv(check_rows(rows, CONFIG, spool), spool)
+        header, *lines = dropped_csv(check_rows(rows, CONFIG, spool, judge_plainly), spool)
     assert header == "\ufeffsource,rule,reason,question,answer\r\n"
     assert lines[0] == "b.txt:2,not-json,'-x,'+y,\r\n"
     assert lines[1].endswith(",'=1+1问题,'@SUM(A1)<|im_end|>\r\n")
-
-
-def test_the_plain_judge_says_what_great_expectations_says() -> None:
-    with Spool() as spool:
-        rows = [*everything(), record("问", "答"), record("问题", "答" * 51)]
-        plain = check_rows(rows, CONFIG, spool, judges=judge_plainly)
-    with Spool() as spool:
-        assert check_rows(rows, CONFIG, spool) == plain
-
-
-@pytest.mark.parametrize("rules", [row_rules(CONFIG), cross_rules(CONFIG)])
-def test_both_judges_agree_at_the_limits_and_on_what_is_missing(rules: list[Rule]) -> None:
-    values: list[float | None] = [
-        None,
-        *(limit + step for rule in rules for limit in rule.limits.values() for step in (-1, 0, 1)),
-    ]
-    facts = [
-        {"place": place, **{rule.column: value if rule.limits else value and str(value) for rule in rules}}
-        for place, value in enumerate(values)
-    ]
-    assert judge_plainly(rules)(facts) == open_judge(rules)(facts)
-
-
-def test_a_judge_without_rules_judges_nothing() -> None:
-    assert open_judge([])([{"place": 0}]) == []
-
-
-def test_data_docs_are_pages_in_the_folder_that_was_named(tmp_path: Path) -> None:
-    page = build_data_docs(everything(), CONFIG, tmp_path / "docs")
-    assert page.is_file()
-    assert page.is_relative_to(tmp_path / "docs")
-    pages = "".join(path.read_text(encoding="utf-8") for path in page.parent.rglob("*.html"))
-    assert "special_token" in pages

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from loramill.config import ValidationConfig
@@ -23,16 +22,13 @@ def write(folder: Path, name: str, content: list[dict[str, str]]) -> None:
     (folder / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def test_an_evaluation_file_that_lies_in_the_training_file_is_named(
-    tmp_path: Path, quietly: Callable[[str], None]
-) -> None:
-    quietly("great_expectations")
+def test_an_evaluation_file_that_lies_in_the_training_file_is_named(tmp_path: Path) -> None:
     write(tmp_path, "train.json", rows(0, 60))
     write(tmp_path, "eval.json", rows(10, 30))
     write(tmp_path, "other.json", rows(58, 90))
     config = ValidationConfig()
     with Spool() as spool:
-        outcome = check_rows(read_folder(tmp_path, config), config, spool)
+        outcome = check_rows(read_folder(tmp_path, config), config, spool, judge_plainly)
     assert outcome.reasons["exact_duplicate"] == 22
     assert len(outcome.kept) == 90
     said = [warning for warning in outcome.warned if warning.rule == "file_overlap"]
@@ -45,6 +41,6 @@ def test_an_evaluation_file_that_lies_in_the_training_file_with_another_mark_is_
     edited = [{**row, "output": row["output"].replace("您好，", "您好！")} for row in rows(10, 30)]
     write(tmp_path, "eval.json", edited)
     with Spool() as spool:
-        outcome = check_rows(read_folder(tmp_path, ValidationConfig()), ValidationConfig(), spool, judges=judge_plainly)
+        outcome = check_rows(read_folder(tmp_path, ValidationConfig()), ValidationConfig(), spool, judge_plainly)
     assert len(outcome.kept) == 80
     assert [row.sources for row in outcome.warned if row.rule == "file_overlap"] == [("eval.json:1", "train.json:1")]

@@ -110,6 +110,19 @@ def test_every_sentence_stands_there_in_both_languages(full: str) -> None:
     assert not re.search("[\u4e00-\u9fff]", Page(full).said("en"))
 
 
+@pytest.mark.parametrize("kind", ["lost-files", "too-few-rows", "too-many-dropped", "small-part"])
+def test_a_page_of_a_run_that_stopped_says_so_first(kind: str) -> None:
+    stopped = {"kind": kind, "reason": "3 usable rows of 9"}
+    for text in (page({"stopped": stopped}), page(None, {"stopped": stopped})):
+        seen = Page(text)
+        (first,) = (text.strip() for text in seen.texts["zh"] if text.startswith("还没有开始学习："))
+        said = seen.said("en")
+        assert said.index("Nothing was learnt: ") < said.index("rows that came in")
+        assert "3 usable rows of 9" in "".join(seen.texts[""])
+        assert first.endswith("。")
+    assert "还没有开始学习" not in page()
+
+
 def test_nothing_that_a_row_says_becomes_part_of_the_page(full: str) -> None:
     hostile = record(HOSTILE, HOSTILE * 3, f"{HOSTILE}.csv:1")
     validate = {

@@ -55,7 +55,7 @@ def lines(row: object) -> str:
 
 
 @settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     database=None,
     derandomize=True,

@@ -151,14 +151,14 @@ ADVERSE = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hundred_kilobytes_of_bait_take_less_than_a_second(kind: PersonalKind) -> None:
+def test_thirty_thousand_characters_of_bait_take_less_than_a_fifth_of_a_second(kind: PersonalKind) -> None:
     worst = 0.0
     for bait in ADVERSE:
-        text = bait * (100_000 // len(bait)) + "！"
+        text = bait * (30_000 // len(bait)) + "！"
         begin = time.process_time()
         find_personal(text, [kind])
         worst = max(worst, time.process_time() - begin)
-    assert worst < 1.0
+    assert worst < 0.2
 
 
 @pytest.mark.parametrize("domain", ["law", "customer-service"])

@@ -264,8 +264,27 @@ def test_rows_that_must_stay_together_are_named_as_what_leaves_a_part_empty() ->
     alike = [record(f"第{n}号包裹什么时候能够送到我家里来呢", f"这个包裹编号是{n}，您可以随时查询") for n in range(40)]
     found = split_records(alike, SplitConfig())
     assert found.largest == 40
-    with pytest.raises(DataError, match=r"40 of them are so much alike .* must stay together"):
+    with pytest.raises(DataError, match=r"40 of them are so much alike .* must stay together.* at 0\.8 at most 4 stay"):
         check_parts(found.parts, SplitConfig(), found.largest)
+
+
+def test_rows_that_no_threshold_parts_are_to_be_left_out() -> None:
+    found = split_records([record(row.question, ROWS[0].answer) for row in stories(40)], SplitConfig())
+    with pytest.raises(DataError, match=r"leave most of them out: even at 0\.9 more than half stay together"):
+        check_parts(found.parts, SplitConfig(), found.largest)
+
+
+def test_the_threshold_that_parts_a_template_is_named() -> None:
+    """Each answer is a template with a story of its own in it, two thirds of it shared."""
+    told = [
+        (row.question, f"您好，感谢您的耐心等待，{row.answer[:12]}，请您随时与我们联系，祝您愉快！")
+        for row in stories(40)
+    ]
+    found = split_records([record(*said) for said in told], SplitConfig(near_duplicate=0.3))
+    with pytest.raises(
+        DataError, match=r"near_duplicate: at 0\.7 at most 1 stay together, .* up to 70% of a training row"
+    ):
+        check_parts(found.parts, SplitConfig(near_duplicate=0.3), found.largest)
 
 
 def test_parts_that_just_suffice_are_taken() -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from loramill.config import Base, LearningConfig, Plan, SearchConfig, TrainConfig
+from loramill.config import Base, LearningConfig, Plan, SearchConfig, Settings, TrainConfig
 from loramill.pack.facts import BaseFacts, read_facts
-from loramill.preflight.forecast import Speed, largest_pass
+from loramill.preflight.forecast import Speed
 from loramill.preflight.page import page
 from loramill.preflight.report import Report, rows_to_show
 from loramill.preflight.run import Past, Rows, preflight
 from loramill.preflight.spell import Speller
 from loramill.preflight.view import show
-from loramill.prompts import Row, encode
+from loramill.prompts import encode
 from loramill.records import Record
 from tests.factories import record, records
 
@@ -79,19 +79,35 @@ def test_a_plan_without_a_search_or_a_known_shape_is_still_a_plan(base: BaseFact
     assert (plan.search.steps, plan.search.memory, plan.train.memory) == (0, None, None)
 
 
-def test_the_largest_pass_is_a_step_of_the_longest_rows() -> None:
-    rows = [Row(str(size), tuple(range(size)), 2) for size in (10, 30, 20)]
-    size = largest_pass(rows, batch=2, members=2, tokens_per_pass=1000)
-    assert (size.tokens, size.grid, size.targets) == (100, 120, 92)
-    assert largest_pass(rows, batch=2, members=2, tokens_per_pass=60).tokens == 60
-    assert largest_pass(rows, batch=2, members=2, tokens_per_pass=5).tokens == 30
+def test_folds_and_repeats_are_trainings_too(base: BaseFacts) -> None:
+    search = PLAN.search.model_copy(update={"folds": 4, "repeats": 2, "rank": (4, 8), "epoch_choices": (1, 3)})
+    rows = records(20)
+    plan = report(base, rows, plan=PLAN.model_copy(update={"search": search})).forecast
+    assert plan is not None
+    runs = (6 + 2 * (2 + 1)) * 4
+    tokens = sum(len(encode(base.tokenizer, row, {}, 10**6)[0].ids) for row in rows[:12])
+    assert plan.search.steps == runs * 3 * 3  # three epochs of nine of the twelve rows, four at once
+    assert plan.search.tokens == runs * 3 * tokens * 3 / 4
+    assert plan.search.seconds == pytest.approx(runs * (3 * tokens * 3 / 4 + 4 * tokens / 4 / 2) / 1000)
+    assert plan.train.steps == 3 * 3  # the search may find that three epochs are best
+
+
+def test_an_earlier_search_says_what_is_trained(base: BaseFacts) -> None:
+    found = Past(settings=Settings(rank=2, epochs=2))
+    small, large = (report(base, records(20), past=past).forecast for past in (found, NONE))
+    assert small is not None
+    assert large is not None
+    assert small.train.steps == 2 * 3
+    assert small.train.memory is not None
+    assert large.train.memory is not None
+    assert small.train.memory.adapters * 8 == large.train.memory.adapters
 
 
 def test_the_test_rows_say_what_they_can_prove(base: BaseFacts) -> None:
     proof = report(base, records(22), past=Past(spread=0.5)).proof
     assert proof.rows == 10
     assert proof.gain == pytest.approx(0.5 * proof.deviations)
-    assert "5 test rows can prove nothing" in shown(report(base, records(17)))
+    assert "4 test rows can prove nothing" in shown(report(base, records(16)))
 
 
 def test_pieces_are_the_text_and_a_character_of_many_tokens_is_one(base: BaseFacts) -> None:
@@ -151,10 +167,11 @@ def test_the_page_carries_every_row_and_every_token_id(base: BaseFacts) -> None:
     assert "<span class=s>" in first
 
 
-def test_many_rows_make_no_endless_page(base: BaseFacts) -> None:
-    text = page(report(base, records(330)), 0.05)
-    assert text.count('<div class="row"') == 300
-    assert "300 of 330 rows are spelt out here" in text
+def test_many_rows_make_no_endless_page(base: BaseFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loramill.preflight.page.ROWS", 30)
+    text = page(report(base, records(33)), 0.05)
+    assert text.count('<div class="row"') == 30
+    assert "30 of 33 rows are spelt out here" in text
 
 
 def test_machines_get_facts_without_any_text_of_rows(base: BaseFacts) -> None:

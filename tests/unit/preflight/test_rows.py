@@ -68,12 +68,11 @@ def test_qwens_empty_think_block_is_learnt_unless_the_template_is_told(qwen: Any
     assert broken(check(qwen, ONE, SILENT)) == {}
 
 
-def test_a_prompt_whose_tokens_do_not_begin_the_row_is_an_error(shared: Path) -> None:
+def test_a_prompt_whose_tokens_do_not_begin_the_row_is_an_error(qwen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qwen3's thinking models open the thought in the prompt: one line feed there, two in the row, which are one token."""
-    qwen = AutoTokenizer.from_pretrained(shared / "tok_qwen3_0.6b")
-    qwen.eos_token = STOP
     opened = "assistant\\n<think>\\n' }}\n    {%- if enable_thinking"
-    qwen.chat_template = qwen.chat_template.replace("assistant\\n' }}\n    {%- if enable_thinking", opened)
+    template = qwen.chat_template.replace("assistant\\n' }}\n    {%- if enable_thinking", opened)
+    monkeypatch.setattr(qwen, "chat_template", template)
     assert opened in qwen.chat_template
     reason = broken(check(qwen, ONE))["prefix"]
     assert reason.startswith("a server's prompt goes on with '\\n' where the row has '\\n\\n</think>")

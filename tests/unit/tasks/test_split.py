@@ -110,4 +110,5 @@ def test_too_few_test_rows_stop_the_step_after_its_report(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"60 rows leave \d+ for test, too few to decide anything: \d+ missing of 60"):
         split_into(tmp_path, ROWS, least=60)
     assert sum(read_json(tmp_path / "split.json")["rows"].values()) == 60
+    assert "Nothing was learnt: there are not enough rows" in (tmp_path / "data.html").read_text(encoding="utf-8")
     assert not (tmp_path / "splits").exists()

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,7 @@ from tests.unit.helpers import stories
 PHONE = "13812345678"
 
 
-@pytest.fixture(autouse=True)
-def _imported(quietly: Callable[[str], None]) -> None:
-    quietly("great_expectations")
+pytestmark = pytest.mark.usefixtures("plain_judge")
 
 
 @pytest.fixture
@@ -92,4 +89,5 @@ def test_a_file_of_which_nothing_could_be_read_stops_the_run(data: Path, name: s
         run(ValidationConfig(), data)
     page = (data.parent / "artifacts/reports/data.html").read_text(encoding="utf-8")
     assert f"{name}:1" in page
+    assert "Nothing was learnt: some files could not be read at all" in page
     assert PHONE not in page
