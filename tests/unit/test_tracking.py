@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from loramill import tracking
 from loramill.errors import TrackingError
 from loramill.tracking import Diary, diary, find, open_diary, point, prepare_store, register, tracking_uri
+from loramill.tracking import store as store_of_mlflow
 
 BROKEN = "http://me:sec@ret@127.0.0.1:9"
 
@@ -146,7 +146,7 @@ def test_an_error_without_words_only_warns(
     def nobody() -> None:
         raise TimeoutError
 
-    monkeypatch.setattr(tracking, "_client", nobody)
+    monkeypatch.setattr(store_of_mlflow, "client", nobody)
     with caplog.at_level(logging.WARNING, "loramill"), open_diary("law", "train", {}):
         Diary("law", "some run").note({"a": 1})
     assert "no diary for this run, the work goes on without it: TimeoutError" in caplog.text
@@ -219,7 +219,7 @@ def test_domains_do_not_share_versions(store: Any, tmp_path: Path) -> None:
 
 
 def test_a_silent_diary_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "_client", lambda: pytest.fail("it was asked"))
+    monkeypatch.setattr(store_of_mlflow, "client", lambda: pytest.fail("it was asked"))
     silent = diary()
     silent.note({"a": 1})
     silent.file(tmp_path)
