@@ -1,6 +1,6 @@
-"""Step ``evaluate``: base, champion and challenger on the test rows, in one pack."""
+"""Step ``evaluate``: base, champion and challenger on the test rows, in one pack; docs/evaluation.md says what is measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,23 +13,26 @@ from loramill.errors import AdapterError
 from loramill.records import Record, read_records
 from loramill.reports import write_json
 from loramill.tracking import diary, find
-from tasks.progress import bar, say
+from tasks.asking import Answers, Questions, ask, choose_questions
+from tasks.measuring import contradictions, forgetting, judged, measures, name, recitations, rule_rates
+from tasks.progress import say
 from tasks.stage import run_as_stage
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from loramill.evaluation.verdict import Losses, Verdict
+    from loramill.pack.manifest import Manifest
     from loramill.pack.members import Pack
 
 
 @task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(config: EvaluateConfig, base: Base, splits: Path, adapter: Path, out: Path, report: Path) -> Path:
-    """Leave losses, answers and verdicts in ``out``. A bad adapter is a result, not an error.
+    """Leave losses, answers, measures and verdicts in ``out``. A bad adapter is a result, not an error.
 
     Raises:
         AdapterError: the adapter was changed, or trained on another base.
+        ConfigError: a table that a rule cites is missing.
     """
+    from loramill.evaluation.verdict import compare_measures
     from loramill.pack.members import Pack
     from tasks.lesson import load_with_bar
 
@@ -37,24 +40,29 @@ def evaluate(config: EvaluateConfig, base: Base, splits: Path, adapter: Path, ou
     manifest = pack.load("challenger", adapter)
     champion = _champion(pack, manifest.domain, manifest.digest)
     members: list[str | None] = [None, "challenger"] + (["champion"] if champion else [])
-    test = read_records(splits / "test.jsonl")
+    test, train = (read_records(splits / f"{part}.jsonl") for part in ("test", "train"))
     losses = _losses(pack, members, test, manifest.training["learning"])
-    verdicts = _verdicts(losses, config.significance)
+    measured = _measured(config, pack, manifest, losses, test, train)
+    compared = compare_measures(measured["paired"], config.significance)
+    verdicts = {reference: found["loss"] for reference, found in compared.items()}
     content = {
         "domain": manifest.domain,
         "challenger": manifest.digest,
         "champion": champion,
         "base": manifest.base,
         "rows": len(test),
-        "loss": {_name(member): float(values.mean()) for member, values in losses.items()},
+        "loss": {name(member): float(values.mean()) for member, values in losses.items()},
         "verdicts": {reference: asdict(verdict) for reference, verdict in verdicts.items()},
+        "compared": {reference: _plain(found) for reference, found in compared.items()},
         "per_row": _per_row(test, losses),
-        "answers": _answers(pack, members, test[: config.answers], config.max_new_tokens),
+        **measured,
     }
     write_json(out, content)
     _note(out, report, content)
     for reference, verdict in verdicts.items():
         say("evaluate", f"against {reference}: {verdict.outcome} ({_sentence(verdict)})")
+    for line in _told(content):
+        say("evaluate", line)
     return out
 
 
@@ -81,54 +89,93 @@ def _losses(
     return row_losses(pack, members, rows, learning["tokens_per_pass"])
 
 
-def _verdicts(losses: "dict[str | None, Losses]", significance: float) -> "dict[str, Verdict]":
-    from loramill.evaluation.verdict import compare
-
-    references = {_name(member): values for member, values in losses.items() if member != "challenger"}
-    return {name: compare(losses["challenger"], values, significance) for name, values in references.items()}
+def _plain(found: "Mapping[str, Verdict]") -> dict[str, dict[str, Any]]:
+    return {measure: asdict(verdict) for measure, verdict in found.items()}
 
 
 def _per_row(test: Sequence[Record], losses: "dict[str | None, Losses]") -> list[dict[str, Any]]:
     return [
         {"id": record.id, "source": record.source}
-        | {_name(member): float(values[index]) for member, values in losses.items()}
+        | {name(member): float(values[index]) for member, values in losses.items()}
         for index, record in enumerate(test)
     ]
 
 
-def _answers(
-    pack: "Pack", members: Sequence[str | None], test: Sequence[Record], max_new_tokens: int
-) -> list[dict[str, str]]:
-    from loramill.evaluation.score import answers
+def _measured(
+    config: EvaluateConfig,
+    pack: "Pack",
+    manifest: "Manifest",
+    losses: "dict[str | None, Losses]",
+    test: Sequence[Record],
+    train: Sequence[Record],
+) -> dict[str, Any]:
+    """Return all sections that rest on answers, and what the adapter costs elsewhere."""
+    members, tokens = list(losses), manifest.training["learning"]["tokens_per_pass"]
+    questions = choose_questions(config, test, train)
+    answers = ask(pack, members, questions, config.max_new_tokens, tokens)
+    rates = rule_rates(config, questions, answers)
+    return {
+        **measures(config, losses, questions, answers, rates),
+        "rules": {member: found.told() for member, found in rates.items()},
+        "recitation": recitations(config, questions, answers, train),
+        "general": forgetting(pack, members, config.forgetting, tokens),
+        "contradictions": contradictions(questions, answers),
+        "judge": judged(config, questions, answers),
+        "answers": _answers(questions, answers),
+    }
 
-    with bar("evaluate", len(test), "questions") as shown:
-        given = answers(pack, members, test, max_new_tokens, lambda: _advance(shown))
+
+def _answers(questions: Questions, answers: Mapping[str | None, Answers]) -> list[dict[str, str]]:
     return [
-        {"question": record.question, "reference": record.answer}
-        | {_name(member): text for member, text in texts.items()}
-        for record, texts in zip(test, given, strict=True)
+        {"id": record.id, "question": record.question, "reference": record.answer}
+        | {name(member): given.test[place].text for member, given in answers.items()}
+        for place, record in enumerate(questions.test)
     ]
 
 
-def _advance(shown: "tqdm[None]") -> None:
-    shown.update(1)
-
-
 def _note(out: Path, report: Path, content: dict[str, Any]) -> None:
-    summary = {key: content[key] for key in ("rows", "loss", "challenger", "champion")}
+    summary = {key: content[key] for key in ("rows", "loss", "challenger", "champion", "measures", "general", "judge")}
     outcomes = {reference: verdict["outcome"] for reference, verdict in content["verdicts"].items()}
-    write_json(
-        report, {**summary, "verdicts": outcomes, "gain": {k: v["gain"] for k, v in content["verdicts"].items()}}
-    )
+    recites = {member: found["recites"] for member, found in content["recitation"].items()}
+    rules = {member: found["pass_rate"] for member, found in content["rules"].items()}
+    gains = {key: verdict["gain"] for key, verdict in content["verdicts"].items()}
+    write_json(report, {**summary, "verdicts": outcomes, "gain": gains, "recites": recites, "rules": rules})
     log = diary()
-    log.metrics({f"test_loss.{name}": loss for name, loss in content["loss"].items()})
-    log.metrics({f"gain_over.{reference}": verdict["gain"] for reference, verdict in content["verdicts"].items()})
+    log.metrics({f"test_loss.{member}": loss for member, loss in content["loss"].items()})
+    log.metrics({f"gain_over.{reference}": gain for reference, gain in gains.items()})
+    log.metrics({key: value for key, value in _numbers(content) if value is not None})
     log.note({f"verdict_against.{reference}": outcome for reference, outcome in outcomes.items()})
     log.file(out, "reports")
 
 
-def _name(member: str | None) -> str:
-    return member or "base"
+def _numbers(content: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """Yield what the diary compares between runs, by measure and member."""
+    for member, found in content["measures"].items():
+        yield from ((f"{measure}.{member}", value) for measure, value in found.items())
+    for member, found in content["rules"].items():
+        yield f"rules_kept.{member}", found["pass_rate"]
+    for member, found in content["recitation"].items():
+        yield f"recited.{member}", len(found["recited"])
+        yield f"personal.{member}", len(found["personal"])
+    for member, found in content["contradictions"].items():
+        yield f"contradictory.{member}", found["contradictory"]
+    yield "general.rise", content["general"]["rise"]
+    if content["judge"]:
+        yield from ((f"judge.{key}", value) for key, value in content["judge"].items())
+
+
+def _told(content: dict[str, Any]) -> Iterator[str]:
+    """Yield what a person should hear besides the verdicts."""
+    shares = [f"{member} {found['pass_rate']:.0%}" for member, found in content["rules"].items()]
+    if shares and content["answers"]:
+        yield f"answers that keep all rules: {', '.join(shares)}"
+    mine, general = content["recitation"]["challenger"], content["general"]
+    if mine["recites"]:
+        yield f"the adapter recites training answers: {len(mine['recited'])} of its answers do"
+    if mine["personal"]:
+        yield f"the adapter says personal data in {len(mine['personal'])} answers"
+    if not general["within"]:
+        yield f"everyday questions suffer: loss higher by {general['rise']:.2f}, {general['budget']} was allowed"
 
 
 def _sentence(verdict: "Verdict") -> str:

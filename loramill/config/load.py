@@ -5,12 +5,13 @@ There is no other inheritance.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from loramill.config.sections import Base, Plan, Settings
+from loramill.config.tables import Articles, parse_articles
 from loramill.errors import ConfigError
 
 
@@ -53,7 +54,9 @@ def load_plan(path: Path, conf: Path | None = None) -> Plan:
         merged = _over(merged, layer)
     if (merged.get("learning") or {}).get("method") == "qlora":
         merged["base"]["four_bit"] = True
-    return parse_plan(merged, str(path))
+    plan = parse_plan(merged, str(path))
+    _check_tables(plan, path, conf.parent)
+    return plan
 
 
 def parse_plan(content: dict[str, Any], origin: str) -> Plan:
@@ -67,6 +70,15 @@ def parse_plan(content: dict[str, Any], origin: str) -> Plan:
     except ValidationError as error:
         problems = "\n".join(f"  {_problem(detail)}" for detail in error.errors())
         raise ConfigError(f"{origin}: {error.error_count()} wrong\n{problems}") from error
+
+
+def load_articles(path: Path) -> Articles:
+    """Read a table of laws and their articles.
+
+    Raises:
+        ConfigError: it is missing, or a line cannot be read.
+    """
+    return parse_articles(path, read_yaml(path))
 
 
 def read_settings(path: Path) -> Settings:
@@ -98,6 +110,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{str(path)!r} must hold `key: value` lines, it holds a {type(content).__name__}")
     return content
+
+
+def _check_tables(plan: Plan, path: Path, root: Path) -> None:
+    """A table that is missing should be known before a training, not after it."""
+    for rule in plan.evaluate.rules:
+        try:
+            if rule.cites:
+                load_articles(root / rule.cites)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: rule {rule.name!r}, cites: {error}") from error
 
 
 def _base_layers(base: object, conf: Path) -> list[dict[str, Any]]:
@@ -145,7 +167,10 @@ def _problem(detail: Any) -> str:
 def _allowed(place: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Plan
     for part in place:
-        inner = model.model_fields[str(part)].annotation
+        if isinstance(part, int):
+            continue  # a place in a list; what its items are was found one step before
+        annotation = model.model_fields[part].annotation
+        inner = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
         assert isinstance(inner, type)
         assert issubclass(inner, BaseModel)
         model = inner

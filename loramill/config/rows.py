@@ -126,3 +126,5 @@ class SplitConfig(Section):
     """Rows whose questions or answers share this much of their 3-character pieces (Jaccard) stay together."""
     min_test_rows: PositiveInt = 10
     """Fewer test rows than this stop the run: nothing could be decided."""
+    forgotten: tuple[Annotated[str, Field(pattern="^[0-9a-f]{16}$")], ...] = ()
+    """Ids of rows that no adapter may learn any more, whatever the data says; `loramill forget` adds them."""

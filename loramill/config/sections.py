@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from loramill.config.answers import AnswerRule, JudgeConfig, RecitationConfig
 from loramill.config.rows import SplitConfig, ValidationConfig
 from loramill.config.section import Section, as_switch
 
@@ -249,10 +250,22 @@ class EvaluateConfig(Section):
 
     significance: float = Field(default=0.05, gt=0.0, lt=0.5)
     """A difference that chance alone makes more often than this is called not proven."""
-    answers: NonNegativeInt = 6
-    """Test questions answered in full, side by side."""
+    answers: NonNegativeInt = 60
+    """Test questions answered in full by every model; all but the loss is measured on these."""
     max_new_tokens: PositiveInt = 160
     """Longest generated answer."""
+    exact_characters: NonNegativeInt = 12
+    """A reference of at most so many characters is a label or a value: the answer should be the same; 0 asks it of none."""
+    rules: tuple[AnswerRule, ...] = ()
+    """What every answer has to do, or must never do."""
+    recitation: RecitationConfig = RecitationConfig()
+    """Whether training answers are known by heart."""
+    rewordings: NonNegativeInt = 6
+    """Test questions that are asked again in other words, to see whether the answers agree; 0 asks none."""
+    forgetting: PositiveFloat = 0.5
+    """Nats per token by which the loss on everyday questions may rise above the base's."""
+    judge: JudgeConfig = JudgeConfig()
+    """A second opinion from a larger model; off unless it has an address."""
 
 
 class PromoteConfig(Section):
@@ -262,6 +275,31 @@ class PromoteConfig(Section):
     """What the test rows must prove against the bare base."""
     over_champion: Literal["better", "not worse"] = "better"
     """What the test rows must prove against the champion in service."""
+    no_worse: tuple[Literal["loss", "chrf", "rouge_l", "rules"], ...] = ("loss", "chrf", "rouge_l", "rules")
+    """Measures of which none may drop against the champion or, without one, the base."""
+    harm: float = Field(default=0.05, gt=0.0, lt=0.5)
+    """Chance of seeing such a drop where there is none, over all of them together."""
+    min_rules: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Least share of answers that keep every rule of the domain; none does not ask."""
+    forgetting: bool = True
+    """Whether the loss on everyday questions must stay within ``evaluate.forgetting``."""
+    recitation: bool = True
+    """Whether training answers, or personal data in them, said by heart keep an adapter from serving."""
+    unmeasured: Literal["pass", "fail"] = "pass"
+    """What a gate says that has no figure."""
+    approval: Literal["none", "person"] = "none"
+    """``person``: passing every gate is not enough, `loramill approve` has the last word."""
+
+
+class NightlyConfig(Section):
+    """What a night may do without being asked; docs/nightly.md."""
+
+    minutes: PositiveFloat | None = None
+    """So many minutes after the night began this domain's training ends, and its best so far is kept; none lets it finish."""
+    least_rows: PositiveInt = 1
+    """Fewer training rows that are new, changed or gone are not worth a training."""
+    replay: NonNegativeFloat = 4.0
+    """Old rows repeated for each new one while a training goes on from the champion."""
 
 
 class Plan(Section):
@@ -275,3 +313,4 @@ class Plan(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     promote: PromoteConfig = PromoteConfig()
+    nightly: NightlyConfig = NightlyConfig()

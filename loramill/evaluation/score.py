@@ -1,6 +1,9 @@
-"""Losses of several models on the same rows, all in one pack; and their answers, word by word."""
+"""Losses of several models on the same rows, all in one pack."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from statistics import fmean
+from time import perf_counter
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,6 +14,9 @@ from loramill.pack.rows import Batch
 from loramill.pack.speak import answer
 from loramill.prompts import Row
 from loramill.records import Record
+
+TIMED: Final = 2
+"""Questions that are asked alone to see how long an answer takes; a first one warms up and does not count."""
 
 
 def row_losses(
@@ -29,19 +35,14 @@ def row_losses(
     return {member: np.array(values) for member, values in losses.items()}
 
 
-def answers(
-    pack: Pack,
-    members: Sequence[str | None],
-    records: Sequence[Record],
-    max_new_tokens: int,
-    on_answer: Callable[[], None],
-) -> list[dict[str | None, str]]:
-    """Return, for each record, every member's answer."""
-    given: list[dict[str | None, str]] = []
-    for record in records:
-        given.append({m: answer(pack, m, record.asked, max_new_tokens, tools=record.tools) for m in members})
-        on_answer()
-    return given
+def seconds_per_answer(pack: Pack, member: str | None, records: Sequence[Record], max_new_tokens: int) -> float | None:
+    """Return the mean time of an answer of one member to a question asked alone; none without questions."""
+    times = []
+    for record in [*records[:1], *records[:TIMED]]:
+        start = perf_counter()
+        answer(pack, member, record.asked, max_new_tokens, tools=record.tools)
+        times.append(perf_counter() - start)
+    return fmean(times[1:]) if times else None
 
 
 def _chunks(rows: Sequence[Row], tokens: int) -> list[list[Row]]:

@@ -67,17 +67,19 @@ def token_losses(
         for segment in rows.segments
         if segment.member is not None and segment.member in draws
     }
-    with _routed(model, Route(rows, keys), checkpointing=checkpointing and torch.is_grad_enabled()):
+    with routed(model, Route(rows, keys), checkpointing=checkpointing and torch.is_grad_enabled()):
         hidden_1ND = hidden_states(model, rows)
     return head_losses(
         model.get_output_embeddings(), _apply(_Take, hidden_1ND.squeeze(0), rows.asked_T), rows.targets_T
     )
 
 
-def hidden_states(model: PreTrainedModel, rows: PackedRows) -> Tensor:
-    """Run the decoder without its head; shape (1, N, D)."""
+def hidden_states(model: PreTrainedModel, rows: PackedRows, **options: Any) -> Tensor:
+    """Run the decoder without its head; shape (1, N, D). Attention is handed the options."""
     decoder = cast(Callable[..., Any], model.base_model)
-    output = decoder(input_ids=rows.ids_1N, position_ids=rows.positions_1N, use_cache=False, packed_rows=rows)
+    output = decoder(
+        input_ids=rows.ids_1N, position_ids=rows.positions_1N, use_cache=False, packed_rows=rows, **options
+    )
     return cast(Tensor, output.last_hidden_state)
 
 
@@ -92,7 +94,7 @@ def check_packed_forward(model: PreTrainedModel, rows: PackedRows) -> None:
     Raises:
         BaseModelError: it does not; this architecture does something that packing does not know.
     """
-    with torch.no_grad(), _routed(model, Route(rows, {})):
+    with torch.no_grad(), routed(model, Route(rows, {})):
         ours = model.get_output_embeddings()(hidden_states(model, rows))[0].float()
     for start, stop in _row_bounds(rows):
         with torch.no_grad():
@@ -123,9 +125,11 @@ def _keys(rows: PackedRows, segment: Segment, draw: Draw) -> Tensor:
 
 
 @contextmanager
-def _routed(model: PreTrainedModel, route: Route, *, checkpointing: bool = False) -> Iterator[None]:
-    """Let every LoRA layer follow ``route`` and attention stay within rows, for one pass."""
-    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attend_within_rows)
+def routed(
+    model: PreTrainedModel, route: Route, *, checkpointing: bool = False, attend: Callable[..., Any] | None = None
+) -> Iterator[None]:
+    """Let every LoRA layer follow ``route`` and attention stay within rows, or go as ``attend`` says."""
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend or attend_within_rows)
     forwards = {layer: _lora_forward(layer, number, route) for number, layer in enumerate(lora_layers(model))}
     outer = {layer: _checkpointed(model, layer, forwards) for layer in decoder_layers(model)} if checkpointing else {}
     with _taking(model, forwards | outer):
@@ -245,7 +249,7 @@ def _row_norms(base: nn.Module, a_RI: Tensor, b_OR: Tensor, scaling: float) -> T
     return cast(Tensor, square_O.clamp_min(0).sqrt())
 
 
-def _attend_within_rows(
+def attend_within_rows(
     module: nn.Module,
     query_1HND: Tensor,
     key_1HND: Tensor,

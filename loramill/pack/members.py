@@ -19,7 +19,7 @@ from loramill.errors import AdapterError
 from loramill.pack.alone import ALONE, KINDS, after_step, alone_config, penalty, plain_losses, whole_ranks
 from loramill.pack.base import LoadedBase
 from loramill.pack.forward import Draw, check_packed_forward, token_losses
-from loramill.pack.manifest import Manifest, read_manifest
+from loramill.pack.manifest import Manifest, check_base, read_manifest
 from loramill.pack.methods import CARRIED, Shape, carry_first_product, explained_variance, peft_config
 from loramill.pack.plan import Limits
 from loramill.pack.rows import Batch, pack_rows
@@ -82,11 +82,7 @@ class Pack:
             AdapterError: the folder is no adapter, was changed, or was trained on another base.
         """
         manifest = read_manifest(folder)
-        if manifest.base_digest != self.base.digest:
-            raise AdapterError(
-                f"adapter {str(folder)!r} was trained on base {manifest.base} (digest {manifest.base_digest[:12]}), "
-                f"this base is {self.base.name} (digest {self.base.digest[:12]}); train it again on this base"
-            )
+        check_base(manifest, self.base, folder)
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = False
         self._hang(name, config)
@@ -126,7 +122,7 @@ class Pack:
 
     def losses(self, batches: Sequence[Batch], draws: Mapping[str, Draw] | None = None) -> list[Tensor]:
         """Return, for each batch, the loss of each of its targets (nats): all from one pass, if their methods allow it."""
-        if self._is_alone:
+        if self.is_alone:
             return [self._losses_alone(batch) for batch in batches]
         rows = pack_rows(batches, self.base.device)
         losses_T = token_losses(self.base.model, rows, draws or {}, checkpointing=self.checkpointing)
@@ -134,11 +130,11 @@ class Pack:
 
     def penalty(self, name: str) -> Tensor | None:
         """Return what the member's method adds to its loss in training, if anything."""
-        return penalty(self._model(), name) if self._is_alone else None
+        return penalty(self._model(), name) if self.is_alone else None
 
     def after_step(self, name: str, step: int) -> None:
         """Let the member's method look at the gradients of the step just taken (counted from 1)."""
-        if self._is_alone:
+        if self.is_alone:
             after_step(self._model(), name, step)
 
     @contextmanager
@@ -189,7 +185,8 @@ class Pack:
         self._let_learn()
 
     @property
-    def _is_alone(self) -> bool:
+    def is_alone(self) -> bool:
+        """Tell whether the members are of a method that shares no pass."""
         return bool(self.names) and _kind(self._model().active_peft_config.peft_type) in KINDS
 
     def _losses_alone(self, batch: Batch) -> Tensor:

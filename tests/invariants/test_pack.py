@@ -225,7 +225,7 @@ def test_packed_forward_is_checked_against_the_model_itself(tiny_folder: Path, m
     def uncausal(module: object, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: object, **__: object):  # type: ignore[no-untyped-def]
         return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2), None
 
-    monkeypatch.setattr(forward, "_attend_within_rows", uncausal)
+    monkeypatch.setattr(forward, "attend_within_rows", uncausal)
     with pytest.raises(BaseModelError, match="cannot be trained exactly here"):
         check_packed_forward(base.model, packed)
 

@@ -1,11 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from loramill.evaluation.score import answers, row_losses
+from loramill.evaluation.score import row_losses, seconds_per_answer
 from loramill.pack.members import Pack
-from tests.factories import records, rows, tiny_base
+from tests.factories import records, rows
 from tests.unit.conftest import MakeAdapter
 
 
@@ -24,10 +22,9 @@ def test_losses_are_means_per_row_whatever_the_pass(pack: Pack, make_adapter: Ma
     pack.remove("law")
 
 
-def test_every_record_is_answered_by_every_member_and_counted(tiny_folder: Path, make_adapter: MakeAdapter) -> None:
-    pack = Pack(tiny_base(tiny_folder))
-    pack.load("law", make_adapter())
-    count: list[None] = []
-    given = answers(pack, [None, "law"], records(2), 3, lambda: count.append(None))
-    assert [set(texts) for texts in given] == [{None, "law"}] * 2
-    assert len(count) == 2
+def test_the_time_of_an_answer_is_a_mean_without_the_first(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 9.0, 10.0, 11.0, 20.0, 23.0])
+    monkeypatch.setattr("loramill.evaluation.score.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("loramill.evaluation.score.answer", lambda *_, **__: "")
+    assert seconds_per_answer(pack, None, records(5), 3) == 2.0
+    assert seconds_per_answer(pack, None, [], 3) is None
