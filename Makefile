@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 # One worker per core, a file of tests goes to one of them; the long ones come first.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing here reports to anybody; see loramill/privacy.py.
 export DO_NOT_TRACK := true

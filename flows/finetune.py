@@ -38,7 +38,7 @@ def finetune(domain: str = "law", data: Path | None = None, force: bool = False)
         scores = step(evaluate)(
             plan.evaluate, plan.base, splits, adapter, out=place.scores, report=place.report("evaluate")
         )
-        return step(promote)(plan.promote, adapter, scores, out=place.report("promote"))
+        return step(promote)(plan.promote, adapter, scores, out=place.report("promote"), splits=splits)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from flows.locks import at_work, domain_lock
 from flows.places import Places
 from loramill.config import Plan, domain_file, domains, load_plan
 from loramill.errors import LoramillError
 from loramill.privacy import switch_off_telemetry
 from loramill.reports import disk_full_explained
-from loramill.tracking import Diary, diary, open_diary
+from loramill.tracking import Diary, diary, end_leftovers, open_diary
 from tasks.memory import Memory, data_version, git_commit
 from tasks.progress import say
 
@@ -26,18 +27,22 @@ def begin(domain: str, *, force: bool) -> Iterator[tuple[Plan, Memory, Places]]:
     """Give a domain's plan, memory and places, with its diary open; without a diary if there is nothing to do.
 
     Raises:
+        BusyError: another run is at work on this domain.
         ConfigError: no such domain, or a wrong key or value in its files.
     """
+    from prefect.runtime import flow_run
+
     switch_off_telemetry()
     plan, place = _plan_of(domain)
-    memory = Memory(place.domain, force=force)
-    if memory.is_fresh():
-        say("finetune", f"nothing changed for {place.domain} since the last run; `--force` runs it all the same")
-        yield plan, memory, place
-        return
-    with _diary(place.domain, plan):
-        yield plan, memory, place
-        diary().note({"data_md5": data_version()})
+    with at_work(str(flow_run.id or "")), domain_lock(place.domain):
+        memory = Memory(place.domain, force=force)
+        if memory.is_fresh():
+            say("finetune", f"nothing changed for {place.domain} since the last run; `--force` runs it all the same")
+            yield plan, memory, place
+            return
+        with _diary(place.domain, plan):
+            yield plan, memory, place
+            diary().note({"data_md5": data_version()})
 
 
 def _plan_of(domain: str) -> tuple[Plan, Places]:
@@ -49,6 +54,7 @@ def _plan_of(domain: str) -> tuple[Plan, Places]:
 def _diary(domain: str, plan: Plan) -> Iterator[Diary]:
     from prefect.runtime import flow_run
 
+    end_leftovers(domain)
     tags = {"kind": "flow", "git_commit": git_commit(), "data_md5": data_version(), "prefect.flow_run_id": flow_run.id}
     with open_diary(domain, str(flow_run.name), tags) as opened:
         opened.settings(plan.model_dump(mode="json", exclude={"learning", "train"}))
@@ -61,12 +67,24 @@ def run_here(flow: Any) -> None:
     It uses the Prefect server of this folder's settings if that one answers, else a temporary one.
     """
     arguments = _arguments()
+    with here(arguments.domain):
+        flow(arguments.domain, data=arguments.data, force=arguments.force)
+        _print_summary(Places(Path(arguments.domain).stem))
+
+
+@contextmanager
+def here(*domains: str) -> Iterator[None]:
+    """Let flows run in this process, with a server at hand; what goes wrong is told in words.
+
+    Args:
+        domains: their plans are read first: a wrong word is told before a server is started for it.
+    """
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        _plan_of(arguments.domain)  # a wrong word is told before a server is started for it
+        for domain in domains:
+            _plan_of(domain)
         with _server(), disk_full_explained(Path("artifacts")):
-            flow(arguments.domain, data=arguments.data, force=arguments.force)
-        _print_summary(Places(Path(arguments.domain).stem))
+            yield
     except LoramillError as error:
         sys.exit(f"\nerror: {error}")
     except KeyboardInterrupt:

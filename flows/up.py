@@ -17,12 +17,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from flows.runs import answers
+from flows.tend import Tender
 from loramill.privacy import switch_off_telemetry
 
 LOGS: Final = Path("artifacts/logs")
 POOL: Final = "loramill"
 MLFLOW: Final = "http://127.0.0.1:5000"
+WORKER: Final = "prefect-worker"
 PATIENCE_SECONDS: Final = 120
+DEATHS_AN_HOUR: Final = 5
+"""Services that die more often are not started again."""
 
 
 def up(mlflow: str = MLFLOW) -> None:
@@ -41,13 +45,15 @@ def up(mlflow: str = MLFLOW) -> None:
             start("prefect-server", _prefect("server", "start", "--port", str(urlsplit(api).port or 4200)))
             _wait_for(f"{api}/health", "prefect-server")
         _deploy()
+        tender = Tender()
+        _say(*tender.revive(0))
         # One run at a time: a limit that lives with the worker. A limit kept by the server outlives a killed run and blocks.
-        start("prefect-worker", _prefect("worker", "start", "--pool", POOL, "--limit", "1"))
+        start(WORKER, _prefect("worker", "start", "--pool", POOL, "--limit", "1"))
         _say("starting the MLflow UI …")
         start("mlflow", _mlflow(prepare_store(), mlflow))
         _wait_for(f"{mlflow}/health", "mlflow")
         _say(_addresses(api, mlflow))
-        _wait_for_end(start.processes)
+        _look_after(start, tender)
 
 
 class _Services:
@@ -55,12 +61,25 @@ class _Services:
 
     def __init__(self) -> None:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._deaths: list[float] = []
 
     def __call__(self, name: str, command: list[str]) -> None:
-        with (LOGS / f"{name}.log").open("wb") as log:
+        with (LOGS / f"{name}.log").open("ab" if name in self._commands else "wb") as log:
+            self._commands[name] = command
             self.processes[name] = subprocess.Popen(  # noqa: S603 - our own words
                 command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
             )
+
+    def can_start_again(self, name: str) -> bool:
+        """Tell whether a service that ended by itself is worth another try, and end what it left behind."""
+        _signal(self.processes[name], signal.SIGKILL)
+        self._deaths = [*(at for at in self._deaths if at > time.monotonic() - 3600), time.monotonic()]
+        return len(self._deaths) <= DEATHS_AN_HOUR
+
+    def again(self, name: str) -> None:
+        """Start a service once more."""
+        self(name, self._commands[name])
 
     def stop(self) -> None:
         """Ask every process group to end, the last started first; end it after 20 seconds."""
@@ -125,12 +144,20 @@ def _wait_for(url: str, name: str) -> None:
         time.sleep(0.3)
 
 
-def _wait_for_end(processes: "dict[str, subprocess.Popen[bytes]]") -> None:
+def _look_after(start: _Services, tender: Tender) -> None:
+    """Wait until services end again and again; one that was killed starts anew, and a killed worker's run goes on."""
     while True:
-        for name, process in processes.items():
-            if process.poll() is not None:
-                _say(f"{name} ended by itself (status {process.returncode}); its log: {LOGS / name}.log")
+        for name, process in list(start.processes.items()):
+            if process.poll() is None:
+                continue
+            _say(f"{name} ended by itself (status {process.returncode}); its log: {LOGS / name}.log")
+            if not start.can_start_again(name):
                 return
+            _say(f"starting {name} again …")
+            if name == WORKER:
+                _say(*tender.revive(0))
+            start.again(name)
+        _say(*tender.look())
         time.sleep(0.5)
 
 
@@ -139,13 +166,14 @@ def _addresses(api: str, mlflow: str) -> str:
         f"\n  Prefect   {api.removesuffix('/api')}     flows, schedules, logs"
         f"\n  MLflow    {mlflow}     runs, curves, adapters"
         "\n\nin another terminal, after `. .venv/bin/activate`:"
-        "\n  prefect deployment run finetune/law --watch"
+        "\n  prefect deployment run finetune/law --watch     one domain, now"
+        "\n  prefect deployment run nightly/all --watch      what the night does, now"
         "\n\nCtrl-C stops everything."
     )
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+def _say(*lines: str) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
 
 

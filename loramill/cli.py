@@ -105,6 +105,75 @@ def search(
         show(domain)
 
 
+@app.command()
+def forget(
+    domain: Domain,
+    row: Annotated[str, typer.Option(help="Id of the row, as artifacts/<domain>/splits and records.jsonl have it.")],
+    by: Annotated[str, typer.Option(help="Who asks for it.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it stands on the proof sheet and in the registry.")] = "",
+) -> None:
+    """Take a row out of training for ever: train without it, retire every adapter that learnt it, write a proof sheet."""
+    raise typer.Exit(_module("flows.forget", domain, row, "--by", by, "--reason", reason))
+
+
+By = Annotated[str, typer.Option("--by", help="Who decides; it stands in the audit log.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.")]
+Number = Annotated[str | None, typer.Option("--version", help="A version of the registry; the challenger if left out.")]
+Digest = Annotated[str, typer.Argument(help="Digest of an adapter, or its first characters.")]
+
+
+@app.command()
+def approve(domain: Domain, by: By, reason: Reason, version: Number = None) -> None:
+    """Make the challenger champion by a person's decision, even against the gates."""
+    from loramill import approval
+
+    print(approval.approve(domain, approval.Person(by, reason), version))
+
+
+@app.command()
+def reject(domain: Domain, by: By, reason: Reason, version: Number = None) -> None:
+    """Keep the challenger from ever being promoted by the gates."""
+    from loramill import approval
+
+    print(approval.reject(domain, approval.Person(by, reason), version))
+
+
+@app.command()
+def rollback(
+    domain: Domain,
+    to: Annotated[str | None, typer.Option("--to", help="A version; the champion before this one if left out.")] = None,
+    by: By = "",
+    reason: Reason = "rolled back",
+) -> None:
+    """Put an earlier champion back into service."""
+    from loramill import approval
+
+    print(approval.rollback(domain, approval.Person(by or approval.whoever(), reason), to))
+
+
+@app.command()
+def history(domain: Domain) -> None:
+    """Show a domain's champions, versions and decisions."""
+    from loramill import approval
+
+    for line in approval.history(domain):
+        print(line)
+
+
+@app.command()
+def trace(digest: Digest) -> None:
+    """Lead an adapter's digest back to its run, data, commit and configuration."""
+    from loramill import trace as traces
+
+    print(traces.written(traces.trail(digest).told), end="")
+
+
+@app.command()
+def reproduce(digest: Digest) -> None:
+    """Train an adapter again from what was stored: equal, within tolerance, or different (status 1)."""
+    raise typer.Exit(_module("tasks.reproduce", digest))
+
+
 def _print_plan(domain: str) -> None:
     import yaml
 
@@ -115,8 +184,12 @@ def _print_plan(domain: str) -> None:
 
 
 def _flow(arguments: list[str], *, force: bool) -> int:
-    """Run the flow in a process of its own, with Prefect's own lines off: our errors say what to do."""
-    command = [sys.executable, "-m", "flows.finetune", *arguments, *(["--force"] if force else [])]
+    return _module("flows.finetune", *arguments, *(["--force"] if force else []))
+
+
+def _module(name: str, *arguments: str) -> int:
+    """Run a flow in a process of its own, with Prefect's own lines off: our errors say what to do."""
+    command = [sys.executable, "-m", name, *arguments]
     environment = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PYTHONWARNINGS": "ignore"} | os.environ
     process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own words
     while True:

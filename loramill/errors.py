@@ -7,6 +7,7 @@
     ├── AdapterError (ValueError)     an adapter is missing, damaged or made for another base
     ├── TrainingError (RuntimeError)  a training cannot go on
     ├── TrackingError (RuntimeError)  the registry did not answer
+    ├── BusyError (RuntimeError)      somebody else is at work there
     └── DiskFullError (OSError)       no room to write
 
 Each message says what was given, the rule it breaks, and the next move. To add one: subclass the category that the person
@@ -40,6 +41,10 @@ class TrainingError(LoramillError, RuntimeError):
 
 class TrackingError(LoramillError, RuntimeError):
     """The registry did not answer."""
+
+
+class BusyError(LoramillError, RuntimeError):
+    """Somebody else is at work on the same thing."""
 
 
 class DiskFullError(LoramillError, OSError):

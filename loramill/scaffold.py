@@ -12,6 +12,8 @@ from loramill.errors import ConfigError
 from loramill.reports import write_text
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+RESERVED = frozenset({"default", "bases", "logs", "nightly", "work"})
+"""Names of other files in ``conf/`` and ``artifacts/``."""
 
 
 def make_domain(name: str, root: Path) -> list[str]:
@@ -20,7 +22,7 @@ def make_domain(name: str, root: Path) -> list[str]:
     Raises:
         ConfigError: the name is taken or cannot be used.
     """
-    if not NAME.fullmatch(name) or name in {"default", "bases"}:
+    if not NAME.fullmatch(name) or name in RESERVED:
         raise ConfigError(
             f"domain {name!r}: use lower-case letters, digits and dashes, starting with a letter, up to 40"
         )
@@ -29,12 +31,12 @@ def make_domain(name: str, root: Path) -> list[str]:
         raise ConfigError(f"domain {name!r} exists already: {plan}")
     sections = "".join(
         f"{section}: {{}}\n"
-        for section in ("validation", "split", "learning", "search", "train", "evaluate", "promote")
+        for section in ("validation", "split", "learning", "search", "train", "evaluate", "promote", "nightly")
     )
     write_text(plan, f"# What differs from conf/default.yaml for {name}.\nbase: embedded\n{sections}")
     (root / "data" / name).mkdir(parents=True, exist_ok=True)
-    _edit(root / "dvc.yaml", "vars", lambda content: content["vars"][0]["domains"].append(name))
-    _edit(
+    edit_section(root / "dvc.yaml", "vars", lambda content: content["vars"][0]["domains"].append(name))
+    edit_section(
         root / "prefect.yaml", "deployments", lambda content: content["deployments"].append(_deployment(content, name))
     )
     return [
@@ -44,13 +46,12 @@ def make_domain(name: str, root: Path) -> list[str]:
 
 
 def _deployment(content: Any, name: str) -> dict[str, Any]:
-    pattern = content["deployments"][0]
+    pattern = next(entry for entry in content["deployments"] if "domain" in entry["parameters"])
     return {
         **{key: value if _has_anchor(value) else deepcopy(value) for key, value in pattern.items()},
         "name": name,
         "description": f"{name}, from rows to a registered adapter with a verdict.",
         "parameters": {"domain": name},
-        "schedules": [{"cron": "0 3 * * *", "timezone": pattern["schedules"][0]["timezone"], "slug": "nightly"}],
     }
 
 
@@ -60,8 +61,14 @@ def _has_anchor(value: Any) -> bool:
     return anchor is not None and anchor.value is not None
 
 
-def _edit(path: Path, section: str, change: Any) -> None:
-    """Change one top-level section of a YAML file; its comments and every other line stay as they are."""
+def edit_section(path: Path, section: str, change: Any) -> None:
+    """Change one top-level section of a YAML file; its comments and every other line stay as they are.
+
+    Args:
+        path: the file.
+        section: the key; it must be there.
+        change: is given the file's content and changes that section in place.
+    """
     yaml = YAML()
     yaml.width = 4096
     yaml.preserve_quotes = True

@@ -24,21 +24,39 @@ class Lesson:
     validation: list[Record]
     train_rows: list[Row]
     validation_rows: list[Row]
+    base: Base
+    splits: Path
 
 
-def open_lesson(step: str, base: Base, learning: LearningConfig, splits: Path) -> Lesson:
+def open_lesson(step: str, base: Base, learning: LearningConfig, splits: Path, pack: Pack | None = None) -> Lesson:
     """Load the base and render the training and validation rows as a server would.
+
+    Args:
+        step: the step's name, for what is said.
+        base: the base model.
+        learning: how rows are cut and what memory may be taken.
+        splits: the rows, in their parts.
+        pack: one that is open already on this base; several domains share it.
 
     Raises:
         BaseModelError: the base cannot be had.
         DataError: a row cannot be learnt as it is.
     """
     train, validation = (read_records(splits / f"{part}.jsonl") for part in ("train", "validation"))
-    loaded = load_with_bar(step, base)
+    pack = pack or open_pack(step, base, learning)
+    loaded = pack.base
     rows = [encode_all(loaded.tokenizer, part, loaded.template, learning.max_tokens) for part in (train, validation)]
     encode_all(loaded.tokenizer, read_records(splits / "test.jsonl"), loaded.template, learning.max_tokens)
-    limits = Limits(learning.gradient_checkpointing, learning.memory_bytes)
-    return Lesson(Pack(loaded, limits), train, validation, *rows)
+    return Lesson(pack, train, validation, rows[0], rows[1], base, splits)
+
+
+def open_pack(step: str, base: Base, learning: LearningConfig) -> Pack:
+    """Load the base, with nothing on it yet.
+
+    Raises:
+        BaseModelError: the base cannot be had.
+    """
+    return Pack(load_with_bar(step, base), Limits(learning.gradient_checkpointing, learning.memory_bytes))
 
 
 def load_with_bar(step: str, base: Base) -> LoadedBase:

@@ -10,16 +10,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, Final, ParamSpec
 
 import yaml
 from prefect import Task
 
 from loramill.config import SECTIONS, Plan, read_yaml
-from loramill.errors import ConfigError, DataError
+from loramill.errors import BusyError, ConfigError, DataError
+from loramill.reports import read_json, write_text
 from tasks.progress import say
+from tasks.retries import patient
 
 P = ParamSpec("P")
+PATIENCE: Final = 20
+"""Times that DVC is asked while another dvc command is at work, 3 seconds each."""
+SEEN: Final = Path("artifacts/work/data.md5")
+"""The version of the rows that a run itself told DVC of: no news for whoever watches ``data.dvc``."""
+UNFOLLOWED: Final = {"nightly"}
+"""Sections that change no step."""
+JUDGING: Final = ("evaluate", "promote")
+"""Steps that what is in service matters to: DVC cannot see that another champion took over."""
 
 
 class Memory:
@@ -38,7 +48,7 @@ class Memory:
 
     def is_fresh(self) -> bool:
         """Tell whether no step of the domain has anything to do."""
-        return self._repo is not None and not self._force and not any(self._is_stale(step) for step in SECTIONS)
+        return self._repo is not None and not self._force and not any(self.is_stale(step) for step in SECTIONS)
 
     def step(self, task: "Task[P, Path]") -> Callable[P, Path]:
         """Return the task as a function that runs only if DVC calls it stale, and tells DVC afterwards."""
@@ -46,26 +56,38 @@ class Memory:
         def run(*args: P.args, **kwargs: P.kwargs) -> Path:
             out = kwargs["out"]
             assert isinstance(out, Path)
-            if self._repo is not None and not self._force and not self._is_stale(task.name):
+            if self._repo is not None and not self._force and not self.is_stale(task.name):
                 say(task.name, "unchanged, kept")
                 return out
-            path = task(*args, **kwargs)
-            self._done(task.name)
+            path = patient(task)(*args, **kwargs)
+            self.done(task.name)
             return path
 
         return run
 
-    def _is_stale(self, step: str) -> bool:
-        with _dvc_explained():
-            return bool(self._repo.status(targets=[f"{step}@{self._domain}"]))  # type: ignore[union-attr]
+    def is_stale(self, step: str) -> bool:
+        """Tell whether a step has something to do; where nothing is remembered, it always has."""
+        repo = self._repo
+        if repo is None or (step in JUDGING and was_not_judged(self._domain)):
+            return True
+        return bool(_asked(lambda: repo.status(targets=[f"{step}@{self._domain}"])))
 
-    def _done(self, step: str) -> None:
-        if self._repo is None:
+    def done(self, step: str) -> None:
+        """Tell DVC that what a step leaves is what it should be."""
+        repo = self._repo
+        if repo is None:
             return
-        with _dvc_explained(), _stops_wait():
-            if step == "validate" and self._repo.status(targets=["data.dvc"]):
-                self._repo.commit(target="data.dvc", force=True)
-            self._repo.commit(target=f"{step}@{self._domain}", force=True)
+        with _stops_wait():
+            if step == "validate" and _asked(lambda: repo.status(targets=["data.dvc"])):
+                _asked(lambda: repo.commit(target="data.dvc", force=True))
+                write_text(SEEN, data_version())
+            _asked(lambda: repo.commit(target=f"{step}@{self._domain}", force=True))
+
+
+def was_not_judged(domain: str) -> bool:
+    """Tell whether the last ruling was none, because the champion had changed since the scores were made."""
+    path = Path("artifacts") / domain / "reports" / "promote.json"
+    return path.is_file() and read_json(path).get("decision") == "not judged"
 
 
 def remembered_domains() -> list[str]:
@@ -78,7 +100,7 @@ def remembered_domains() -> list[str]:
 def _check_sections(domain: str) -> None:
     """DVC follows sections by name and cannot follow one that is not there; say so before any work is done."""
     path = Path("conf") / f"{domain}.yaml"
-    missing = [name for name in Plan.model_fields if name not in read_yaml(path)]
+    missing = [name for name in Plan.model_fields if name not in {*read_yaml(path), *UNFOLLOWED}]
     if missing:
         lines = "".join(f"\n  {name}: {'embedded' if name == 'base' else '{}'}" for name in missing)
         raise ConfigError(f"{path} leaves out what dvc.yaml follows; add (empty means: the default):{lines}")
@@ -99,6 +121,17 @@ def git_commit() -> str:
         return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no") else head
     except (OSError, subprocess.CalledProcessError):
         return "no git"
+
+
+def cached_file(md5: str) -> Path | None:
+    """Return where DVC's cache keeps a file of this content, if it does."""
+    from dvc.exceptions import NotDvcRepoError
+
+    try:
+        path = Path(_open_repo().cache.local.oid_to_path(md5))
+    except NotDvcRepoError:
+        return None
+    return path if path.is_file() else None
 
 
 def _git(*words: str) -> str:
@@ -131,16 +164,19 @@ def _stops_wait() -> Iterator[None]:
             signal.raise_signal(missed)
 
 
-@contextmanager
-def _dvc_explained() -> Iterator[None]:
+def _asked(question: Callable[[], Any]) -> Any:
+    """Return what DVC answers; another dvc command that is at work is given a minute to end."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
-    try:
-        yield
-    except LockError as error:
-        raise DataError(
-            "another dvc command is at work in this repository; wait until it ends and run this again"
-        ) from error
-    except DvcException as error:
-        raise DataError(f"DVC cannot tell what changed: {error}") from error
+    for left in reversed(range(PATIENCE)):
+        try:
+            return question()
+        except LockError as error:  # DVC has waited 3 seconds by itself
+            if not left:
+                raise BusyError(
+                    "another dvc command is at work in this repository; wait until it ends and run this again"
+                ) from error
+        except DvcException as error:
+            raise DataError(f"DVC cannot tell what changed: {error}") from error
+    raise AssertionError("unreachable")

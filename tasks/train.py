@@ -13,6 +13,7 @@ from loramill.errors import AdapterError, TrainingError
 from loramill.reports import restore_folder, write_folder, write_json
 from loramill.tracking import diary
 from tasks.progress import say
+from tasks.recipe import recipe_of
 from tasks.stage import run_as_stage
 from tasks.together import in_processes
 from tasks.watching import Watch, watching
@@ -53,7 +54,7 @@ def train(
         patience=config.patience,
         seed=config.seed,
     )
-    facts = _training_facts(config, learning, chosen, lesson)
+    facts = training_facts(config, learning, chosen, lesson)
     course, origin = _start(config, plan, facts, lesson, out)
     if origin == DONE:
         return _keep(out, report)
@@ -67,9 +68,9 @@ def train(
             checkpoint=out.parent / "work" / "train",
             save_steps=config.save_steps,
         )[course.name]
-    _check_finite(outcome)
-    manifest = _write_adapter(facts, lesson, outcome, origin, out)
-    _note(outcome, manifest, report, _seen(watch, lesson))
+    check_finite(outcome)
+    manifest = write_adapter(facts, lesson, outcome, origin, out)
+    note_training(outcome, manifest, report, _seen(watch, lesson))
     progress = outcome.progress
     say(
         "train",
@@ -79,7 +80,12 @@ def train(
     return out
 
 
-def _check_finite(outcome: "Outcome") -> None:
+def check_finite(outcome: "Outcome") -> None:
+    """Refuse a training of which nothing can be kept.
+
+    Raises:
+        TrainingError: no validation loss was finite.
+    """
     if not math.isfinite(outcome.progress.best_loss):
         raise TrainingError(
             f"the validation loss was never finite (it was {outcome.progress.validation_losses[-1]}): "
@@ -128,14 +134,35 @@ def _start(
         if named:
             raise
         return course, None
-    if not named and manifest.training == facts and manifest.base_digest == lesson.pack.base.digest:
-        if manifest.rows_digest == _rows_digest(lesson):
+    if not named and same_training(manifest, facts) and manifest.base_digest == lesson.pack.base.digest:
+        if manifest.rows_digest == rows_digest_of(lesson):
             return course, DONE
-        return replace(course, start=_weights(lesson, folder)), manifest.digest
-    return (replace(course, start=_weights(lesson, folder)), manifest.digest) if named else (course, None)
+        if not still_here(manifest, lesson):
+            say("train", "from scratch: the last adapter learnt rows that are gone, and would carry them on")
+            return course, None
+        return replace(course, start=stored_weights(lesson, folder)), manifest.digest
+    return (replace(course, start=stored_weights(lesson, folder)), manifest.digest) if named else (course, None)
 
 
-def _weights(lesson: "Lesson", folder: Path) -> Any:
+def same_training(manifest: "Manifest", facts: dict[str, Any]) -> bool:
+    """Tell whether an adapter was trained with these settings; what else its passport says of its training may differ."""
+    return facts.items() <= manifest.training.items()
+
+
+def still_here(manifest: "Manifest", lesson: "Lesson") -> bool:
+    """Tell whether all that an adapter learnt is still in the training rows: only then may another one start from it.
+
+    So no adapter knows a row through its ancestors that was taken out of the data, or changed.
+    """
+    return set(manifest.rows) <= {record.id for record in lesson.train}
+
+
+def stored_weights(lesson: "Lesson", folder: Path) -> Any:
+    """Return the weights of a stored adapter, by PEFT's names.
+
+    Raises:
+        AdapterError: it is none, was changed, or belongs to another base.
+    """
     lesson.pack.load("start", folder)
     weights = lesson.pack.weights("start")
     lesson.pack.remove("start")
@@ -153,7 +180,7 @@ def _say_plan(course: "Course", origin: str | None) -> None:
     )
 
 
-def _training_facts(
+def training_facts(
     config: TrainConfig, learning: LearningConfig, settings: Settings, lesson: "Lesson"
 ) -> dict[str, Any]:
     """Return what decides the adapter besides its rows and its start."""
@@ -165,17 +192,19 @@ def _training_facts(
     return facts | {"template": template_digest(base.tokenizer, base.template)}
 
 
-def _rows_digest(lesson: "Lesson") -> str:
+def rows_digest_of(lesson: "Lesson") -> str:
+    """Return a sha256 over the ids of training and validation rows."""
     import hashlib
 
     ids = [sorted(record.id for record in part) for part in (lesson.train, lesson.validation)]
     return hashlib.sha256(str(ids).encode()).hexdigest()
 
 
-def _write_adapter(
+def write_adapter(
     facts: dict[str, Any], lesson: "Lesson", outcome: "Outcome", origin: str | None, out: Path
 ) -> "Manifest":
-    from loramill.pack.manifest import Manifest, adapter_digest, library_versions, write_manifest
+    """Put the best weights of a training into the place of ``out``, with their passport."""
+    from loramill.pack.manifest import Manifest, adapter_digest, library_versions, tokenizer_digest, write_manifest
     from loramill.pack.members import shape_facts
     from loramill.prompts import template_digest
 
@@ -195,11 +224,13 @@ def _write_adapter(
             template_digest=template_digest(pack.base.tokenizer, pack.base.template),
             shape=shape_facts(course.shape),
             training=facts,
-            rows_digest=_rows_digest(lesson),
+            rows_digest=rows_digest_of(lesson),
             rows=sorted(record.id for record in lesson.train),
             started_from=origin,
             validation_loss=outcome.progress.best_loss,
             libraries=library_versions(),
+            tokenizer_digest=tokenizer_digest(pack.base.tokenizer),
+            recipe=recipe_of(lesson, outcome),
         )
         made.append(manifest)
         write_manifest(folder, manifest)
@@ -215,7 +246,8 @@ def _seen(watch: Watch, lesson: "Lesson") -> dict[str, Any]:
     return {"tokens_per_second": speed, "device": lesson.pack.base.device.type, "warnings": warnings}
 
 
-def _note(outcome: "Outcome", manifest: "Manifest", report: Path, seen: dict[str, Any]) -> None:
+def note_training(outcome: "Outcome", manifest: "Manifest", report: Path, seen: dict[str, Any]) -> None:
+    """Leave report and picture, and log them; ``seen`` joins the report."""
     from tasks.pictures import loss_curve
 
     progress = outcome.progress

@@ -108,7 +108,7 @@ def test_misspelt_keys_are_named_with_the_allowed_ones_all_at_once(conf: Path) -
         plan(conf, "trian: {}\ntrain: {epoch: 3}\nsearch: {learning_rate: {lo: 1}, trials: -1}\n")
     text = str(caught.value)
     assert text.startswith(f"{conf / 'law.yaml'}: 4 wrong\n")
-    top = "base, evaluate, learning, promote, search, split, train, validation"
+    top = "base, evaluate, learning, nightly, promote, search, split, train, validation"
     assert f"  trian: unknown key; allowed here: {top}\n" in f"{text}\n"
     train = "epochs, patience, probe_steps, probes, save_steps, seed, start_from, tensorboard"
     assert f"  train.epoch: unknown key; allowed here: {train}\n" in f"{text}\n"
@@ -203,5 +203,5 @@ def test_every_error_of_the_library_is_a_loramill_error() -> None:
     from loramill import errors
 
     found = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    assert len(found) == 8
+    assert len(found) == 9
     assert all(issubclass(kind, LoramillError) for kind in found)

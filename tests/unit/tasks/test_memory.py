@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from loramill.errors import ConfigError
-from tasks.memory import Memory, _stops_wait
+from loramill.reports import write_json
+from tasks.memory import Memory, _stops_wait, was_not_judged
 
 
 def test_a_domain_file_without_a_section_that_dvc_follows_is_refused_at_once(
@@ -30,3 +31,13 @@ def test_ctrl_c_waits_until_dvc_has_written_its_lock() -> None:
         write()
     assert written == ["all of it"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(("decision", "is_void"), [("not judged", True), ("kept the champion", False)])
+def test_scores_against_a_champion_that_was_replaced_since_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decision: str, is_void: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not was_not_judged("law")
+    write_json(Path("artifacts/law/reports/promote.json"), {"decision": decision})
+    assert was_not_judged("law") is is_void

@@ -14,7 +14,6 @@ from loramill.config import (
     EvaluateConfig,
     LearningConfig,
     LearningRates,
-    PromoteConfig,
     SearchConfig,
     TrainConfig,
     ValidationConfig,
@@ -102,8 +101,8 @@ def rows_file(folder: Path, rows: list[Record]) -> Path:
     return folder
 
 
-def test_validate_keeps_good_rows_and_lists_the_others(tmp_path: Path, quietly: Callable[[str], None]) -> None:
-    quietly("great_expectations")
+@pytest.mark.usefixtures("plain_judge")
+def test_validate_keeps_good_rows_and_lists_the_others(tmp_path: Path) -> None:
     data = rows_file(tmp_path / "data", stories(20))
     (data / "bad.txt").write_text("用户：问题呢\n律师：短\n\n没有角色\n", encoding="utf-8")
     out = validate.fn(ValidationConfig(), data, tmp_path / "records.jsonl", tmp_path / "reports/validate.json")
@@ -115,6 +114,7 @@ def test_validate_keeps_good_rows_and_lists_the_others(tmp_path: Path, quietly: 
     assert sum(item["rows"] for item in report["expectations"]) == 1
 
 
+@pytest.mark.usefixtures("plain_judge")
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -128,10 +128,7 @@ def test_validate_keeps_good_rows_and_lists_the_others(tmp_path: Path, quietly: 
         ),
     ],
 )
-def test_validate_stops_and_lists_the_rows_all_the_same(
-    tmp_path: Path, config: ValidationConfig, message: str, quietly: Callable[[str], None]
-) -> None:
-    quietly("great_expectations")
+def test_validate_stops_and_lists_the_rows_all_the_same(tmp_path: Path, config: ValidationConfig, message: str) -> None:
     data = rows_file(tmp_path / "data", stories(20))
     (data / "bad.txt").write_text("一\n二\n三\n四\n", encoding="utf-8")
     with pytest.raises(DataError, match=message):
@@ -256,7 +253,7 @@ def test_a_test_row_that_is_too_long_stops_the_run_before_it_is_trained(house: H
         house.train(TRAIN.model_copy(update={"seed": 9}))
 
 
-# evaluate and promote
+# evaluate
 
 
 def test_evaluate_compares_with_the_base_and_tells_each_row(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +267,8 @@ def test_evaluate_compares_with_the_base_and_tells_each_row(house: House, monkey
         assert content["loss"][name] == pytest.approx(sum(rows) / 6)
     gain = content["loss"]["base"] - content["loss"]["challenger"]
     assert content["verdicts"]["base"]["gain"] == pytest.approx(gain)
-    assert [answer["question"] for answer in content["answers"]] == [ROWS[34].question]
+    (answered,) = content["answers"]
+    assert answered["question"] in [row.question for row in ROWS[34:]]
 
 
 def test_evaluate_compares_with_the_champion_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,33 +287,6 @@ def test_a_champion_is_not_compared_with_itself(house: House, monkeypatch: pytes
         "tasks.evaluate.find", lambda domain, alias: Version(domain, "1", digest, house.root / "adapter", "")
     )
     assert set(read_json(house.evaluate())["verdicts"]) == {"base"}
-
-
-@pytest.mark.parametrize(
-    ("outcome", "decision", "moved"),
-    [("better", "promoted", ["challenger", "champion"]), ("not proven", "no champion yet", ["challenger"])],
-)
-def test_promote_registers_always_and_moves_the_champion_on_proof(
-    house: House, monkeypatch: pytest.MonkeyPatch, outcome: str, decision: str, moved: list[str]
-) -> None:
-    aliases: list[str] = []
-    monkeypatch.setattr("tasks.promote.find", lambda domain, alias: None)
-    monkeypatch.setattr("tasks.promote.point", lambda alias, version: aliases.append(alias))
-    monkeypatch.setattr("tasks.promote.register", lambda adapter, digest, **_: Version("law", "3", digest, adapter, ""))
-    scores = house.root / "scores.json"
-    scores.write_text(json.dumps({"loss": {"base": 2.0}, "verdicts": {"base": {"outcome": outcome}}}))
-    out = promote.fn(PromoteConfig(), house.root / "adapter", scores, house.root / "reports/promote.json")
-    ruling = read_json(out)
-    assert (ruling["decision"], ruling["version"], ruling["champion_before"]) == (decision, "3", None)
-    assert ruling["adapter"] == read_manifest(house.root / "adapter").digest
-    assert aliases == moved
-
-
-def test_promote_refuses_an_adapter_that_was_changed(house: House) -> None:
-    config = house.root / "adapter/adapter_config.json"
-    config.write_text(config.read_text() + " ")
-    with pytest.raises(AdapterError, match="was changed after training"):
-        promote.fn(PromoteConfig(), house.root / "adapter", house.root / "scores.json", house.root / "promote.json")
 
 
 # stage

@@ -65,11 +65,11 @@ def open_server(patch: pytest.MonkeyPatch) -> Iterator[Mock]:
     from mlflow import MlflowClient
 
     client: Mock = create_autospec(MlflowClient, instance=True)
-    patch.setattr(tracking, "_client", lambda: client)
+    patch.setattr(tracking.store, "client", lambda: client)
     patch.setattr("tasks.probes.PROBE_TOKENS", 3)
-    token = tracking._current.set(Diary("law", "0123456789abcdef"))
+    token = tracking.runs._current.set(Diary("law", "0123456789abcdef"))
     yield client
-    tracking._current.reset(token)
+    tracking.runs._current.reset(token)
 
 
 @pytest.fixture
