@@ -17,6 +17,7 @@ from loramill.tracking import (
     move_champion,
     moves,
     read_audit,
+    reject_version,
     tag,
     write_audit,
 )
@@ -61,7 +62,7 @@ def approve(domain: str, person: Person, number: str | None = None, artifacts: P
     if entry.number == current:
         raise AdapterError(f"version {current} of {domain!r} is the champion already; there is nothing to approve")
     _check_may_serve(entry)
-    refused = entry.tags.get("gates_failed", "") if "decision" in entry.tags else entry.decision
+    refused = _refused(entry, current)
     if not move_champion(domain, entry.number, before=current, kind="approved", by=person.name, reason=person.reason):
         raise _moved_meanwhile(domain)
     tag(domain, entry.number, {"approved": str(person), "approved_against": refused, "rejected": ""})
@@ -79,11 +80,10 @@ def reject(domain: str, person: Person, number: str | None = None, artifacts: Pa
         TrackingError: the registry did not answer.
     """
     entry, current = _asked(domain, number), champion_number(domain)
-    if entry.number == current:
+    if not reject_version(domain, entry.number, str(person)):
         raise AdapterError(
-            f"version {current} of {domain!r} is the champion; take it out of service with `loramill rollback {domain}`"
+            f"version {entry.number} of {domain!r} is the champion; take it out of service with `loramill rollback {domain}`"
         )
-    tag(domain, entry.number, {"rejected": str(person)})
     _log(artifacts, "rejected", entry, person, {"champion_before": current})
     return f"version {entry.number} (adapter {entry.digest[:12]}) of {domain} is rejected; no gate will promote it"
 
@@ -103,9 +103,13 @@ def rollback(domain: str, person: Person, number: str | None = None, artifacts: 
         TrackingError: the registry did not answer.
     """
     current = champion_number(domain)
+    before = earlier(moves(domain), current, [each.number for each in entries(domain) if each.retired])
     if current is None:
-        raise AdapterError(f"{domain!r} has no champion, so there is nothing to roll back")
-    target = number or earlier(moves(domain), current)
+        raise AdapterError(
+            f"{domain!r} has no champion, so there is nothing to roll back; "
+            f"`loramill approve {domain} --version {before or 'N'} --by NAME --reason TEXT` puts a version into service"
+        )
+    target = number or before
     if target is None:
         raise AdapterError(
             f"no champion of {domain!r} before version {current} is known; `loramill history {domain}` lists the versions, "
@@ -115,10 +119,7 @@ def rollback(domain: str, person: Person, number: str | None = None, artifacts: 
         raise AdapterError(f"version {current} of {domain!r} is the champion already; give another one to --to")
     entry = _asked(domain, target)
     _check_may_serve(entry)
-    if not move_champion(domain, target, before=current, kind="rollback", by=person.name, reason=person.reason):
-        raise _moved_meanwhile(domain)
-    tag(domain, current, {"rejected": f"rolled back by {person}"})
-    tag(domain, target, {"rejected": ""})
+    _swap(domain, target, current, person)
     _log(artifacts, "rolled back", entry, person, {"champion_before": current})
     return f"version {target} (adapter {entry.digest[:12]}) is champion of {domain} again; version {current} was taken back"
 
@@ -189,6 +190,31 @@ def _check_may_serve(entry: Entry) -> None:
         )
 
 
+def _refused(entry: Entry, champion: str | None) -> str:
+    """Return what the gates did not pass; a judgement against another champion than the one in service is no pass."""
+    if "decision" not in entry.tags:
+        return entry.decision
+    now = next((each.digest for each in entries(entry.domain) if each.number == champion), "")
+    failed = [name for name in entry.tags.get("gates_failed", "").split(", ") if name]
+    if entry.tags.get("scored_against", now) != now and "same champion" not in failed:
+        failed.append("same champion")
+    return ", ".join(failed)
+
+
+def _swap(domain: str, target: str, current: str, person: Person) -> None:
+    """Reject the champion that leaves, then let the other one serve: a kill in between lets no gate bring it back."""
+    tag(domain, current, {"rejected": f"rolled back by {person}"})
+    try:
+        is_moved = move_champion(domain, target, before=current, kind="rollback", by=person.name, reason=person.reason)
+    except AdapterError:
+        tag(domain, current, {"rejected": ""})
+        raise
+    if not is_moved:
+        tag(domain, current, {"rejected": ""})
+        raise _moved_meanwhile(domain)
+    tag(domain, target, {"rejected": ""})
+
+
 def _moved_meanwhile(domain: str) -> BusyError:
     return BusyError(
         f"the champion of {domain!r} changed while you decided; look at `loramill history {domain}` and decide again"
@@ -208,6 +234,17 @@ def _log(artifacts: Path, action: str, entry: Entry, person: Person, facts: Mapp
 
 def _audit_line(line: Mapping[str, Any]) -> str:
     what = line.get("decision") or line["action"]
-    why = line.get("reason") or ", ".join(line.get("failed", [])) or "every gate passed"
+    why = line.get("reason") or ", ".join(line.get("failed", [])) or _without_reason(line)
     against = f" (against the gates: {line['against_gates']})" if line.get("against_gates") else ""
-    return f"  {line['at'][:19]}  version {line['version']}  {what} by {line['by']}: {why}{against}"
+    return f"  {line['at'][:19]}  {_whom(line)}  {what} by {line['by']}: {why}{against}"
+
+
+def _without_reason(line: Mapping[str, Any]) -> str:
+    return "every gate passed" if "failed" in line else "no reason given"
+
+
+def _whom(line: Mapping[str, Any]) -> str:
+    """Say what was decided about: a version or, where a row was forgotten, the row and the versions that had learnt it."""
+    if "version" in line:
+        return f"version {line['version']}"
+    return f"row {line.get('row', 'unknown')} (versions retired: {', '.join(line.get('retired', [])) or 'none'})"

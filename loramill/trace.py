@@ -1,5 +1,6 @@
 """From the digest of an adapter back to its run, data, commit and configuration."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -42,9 +43,14 @@ class Trail:
             "rows": {"count": len(self.manifest.rows), "digest": self.manifest.rows_digest},
             "started from": self.manifest.started_from,
             "configuration": {**({"base": recipe["base"]} if "base" in recipe else {}), **self.manifest.training},
-            "scores": dict(self.manifest.scores),
+            "scores": self._scores(),
             "libraries": dict(self.manifest.libraries),
         }
+
+    def _scores(self) -> dict[str, Any]:
+        """Return the last evaluation's; the sealed passport holds the first's."""
+        last = self.entry.tags.get("scores")
+        return dict(json.loads(last) if last else self.manifest.scores)
 
 
 def trail(digest: str) -> Trail:

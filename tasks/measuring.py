@@ -88,7 +88,8 @@ def recitations(
         trained = _answered(questions.training, answers.training, base.training if member else [], with_reference=False)
         tested = _answered(questions.test, answers.test, base.test if member else [], with_reference=True)
         told = recitation(config.recitation, trained, tested, learnt).told()
-        found[name(member)] = told | {"personal": list(_personal(questions, answers, "\n".join(learnt)))}
+        personal = list(_personal(questions, answers, "\n".join(learnt)))
+        found[name(member)] = told | {"personal": personal, "asked": len(trained)}
     return found
 
 

@@ -1,6 +1,7 @@
 """Step ``promote``: a registered version always; the alias ``champion`` only on proof."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,10 +14,11 @@ from prefect.cache_policies import NO_CACHE
 
 from loramill.config import PromoteConfig
 from loramill.errors import AdapterError, DataError
-from loramill.evaluation.gates import Ruling, Standing, rule
+from loramill.evaluation.gates import Decision, Ruling, Standing, rule
 from loramill.records import read_records
 from loramill.reports import digest_of_file, read_json, write_json
 from loramill.tracking import Version, diary, entries, find, move_champion, point, register, tag, write_audit
+from tasks.pages import write_proof_page
 from tasks.progress import say
 from tasks.stage import run_as_stage
 
@@ -51,7 +53,8 @@ def promote(config: PromoteConfig, adapter: Path, scores: Path, out: Path, split
     if ruling.decision == "promoted":
         ruling = _moved(ruling, version, champion)
     _note(out, version, champion, ruling)
-    say("promote", f"{ruling.decision} (version {version.number}): {_deciding(ruling)}")
+    page = write_proof_page(scores, out)
+    say("promote", f"{ruling.decision} (version {version.number}): {_deciding(ruling)} (the proof as a page: {page})")
     return out
 
 
@@ -76,7 +79,10 @@ def _ids(content: Mapping[str, Any]) -> list[str]:
 
 
 def _registered(adapter: Path, manifest: "Manifest", content: Mapping[str, Any], scores: Path) -> Version:
-    """Store a copy whose passport holds the scores too; the folder that was trained stays as DVC knows it."""
+    """Store a copy whose passport holds the scores too; the folder that was trained stays as DVC knows it.
+
+    An adapter that was evaluated again is registered already: its sealed passport keeps the first scores, the tags the last.
+    """
     from loramill.pack.manifest import write_manifest
 
     proof = {
@@ -97,7 +103,9 @@ def _registered(adapter: Path, manifest: "Manifest", content: Mapping[str, Any],
                 "base": manifest.base,
                 "base_digest": manifest.base_digest,
                 "rows_digest": manifest.rows_digest,
+                "scores": json.dumps(proof),
                 "scores_digest": proof["digest"],
+                "scored_against": content.get("champion") or "",
                 "test_rows": proof["test_rows"],
                 "data_md5": recipe.get("data_md5", ""),
                 "git_commit": recipe.get("git_commit", ""),
@@ -119,11 +127,13 @@ def _standing(manifest: "Manifest", version: Version, champion: Version | None) 
 
 def _moved(ruling: Ruling, version: Version, champion: Version | None) -> Ruling:
     """Move the alias from the champion that the scores were made against; if another one is there now, nothing is proven."""
-    before = champion.number if champion else None
-    if move_champion(
-        version.domain, version.number, before=before, kind="promoted", by="gates", reason="; ".join(ruling.reasons)
-    ):
-        return ruling
+    before, why = champion.number if champion else None, "; ".join(ruling.reasons)
+    try:
+        if move_champion(version.domain, version.number, before=before, kind="promoted", by="gates", reason=why):
+            return ruling
+    except AdapterError as error:  # rejected or retired while it was judged
+        kept: Decision = "kept the champion" if champion else "no champion yet"
+        return Ruling(kept, (*ruling.reasons, f"failed: {error}"), ("allowed",))
     lost = "failed: another promotion was quicker, and nothing is known against its champion; evaluate again"
     return Ruling("not judged", (*ruling.reasons, lost), ("same champion",))
 

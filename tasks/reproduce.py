@@ -53,13 +53,14 @@ def reproduce(digest: str, into: Path | None = None) -> Finding:
     """Train the adapter again into a folder of its own and compare the two.
 
     Raises:
-        AdapterError: it is not registered, an ancestor is not, or it was trained before recipes were kept.
+        AdapterError: it is not registered, an ancestor is not, it was retired, or trained before recipes were kept.
         DataError: its training rows are not there any more.
         BaseModelError: the base cannot be had.
         TrackingError: the registry did not answer.
     """
     found = trail(digest)
     manifest, domain = found.manifest, found.entry.domain
+    _check_not_retired(found)
     if not manifest.recipe.get("base") or not manifest.recipe.get("files"):
         raise AdapterError(
             f"adapter {manifest.digest[:12]} was trained before recipes were kept, so its base section and rows are not known; "
@@ -95,6 +96,15 @@ def changed(manifest: "Manifest") -> list[str]:
         if libraries.get(name) != was
     ]
     return found
+
+
+def _check_not_retired(found: Trail) -> None:
+    """Refuse to make again what was forgotten: its rows may still lie in DVC's cache."""
+    if found.entry.retired:
+        raise AdapterError(
+            f"adapter {found.entry.digest[:12]} was retired ({found.entry.retired}) and must not be made again; "
+            f"`loramill trace {found.entry.digest[:12]}` shows what is known of it"
+        )
 
 
 def _rows(found: Trail, folder: Path) -> Path:

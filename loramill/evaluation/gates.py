@@ -6,18 +6,19 @@ A gate without a figure says "not measured"; the configuration says whether that
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from loramill.config import PromoteConfig
-from loramill.evaluation.verdict import Paired, holm, p_values
+from loramill.evaluation.verdict import Losses, Paired, holm, p_values
 
 Decision = Literal[
     "promoted", "kept the champion", "no champion yet", "already champion", "waits for approval", "not judged"
 ]
 Scores = Mapping[str, Any]
 """What ``evaluate`` left."""
+RECITED: Final = "training answers by heart"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def rule(config: PromoteConfig, scores: Scores, standing: Standing) -> Ruling:
 def drops(paired: Paired, reference: str, measures: tuple[str, ...]) -> dict[str, float]:
     """Return, for each measure that has numbers, Holm's p-value of a drop against the reference.
 
+    A challenger with a number that is none has dropped; a reference with one cannot be compared with, and is left out.
+
     Raises:
         ValueError: the numbers of the two are not of the same rows.
     """
@@ -88,8 +91,11 @@ def drops(paired: Paired, reference: str, measures: tuple[str, ...]) -> dict[str
     for measure in measures:
         members = paired.get(measure, {})
         if members.get("challenger") and members.get(reference):
-            gains = _gains(members, reference)
-            found[measure] = float(p_values(gains)[1]) if np.isfinite(gains).all() else 0.0
+            challenger, other = _same_rows(members, reference)
+            if not np.isfinite(challenger).all():
+                found[measure] = 0.0
+            elif np.isfinite(other).all():
+                found[measure] = float(p_values(challenger - other)[1])
     return holm(found)
 
 
@@ -160,7 +166,8 @@ def _guards(config: PromoteConfig, scores: Scores) -> Iterator[Gate]:
         if measure not in found:
             yield _unmeasured(config, name, f"{measure} against {reference}")
             continue
-        mean = float(fmean(_gains(paired[measure], reference)))
+        challenger, other = _same_rows(paired[measure], reference)
+        mean = fmean(challenger) - fmean(other)
         yield Gate(
             name,
             found[measure] > config.harm,
@@ -193,9 +200,11 @@ def _recitation(config: PromoteConfig, scores: Scores) -> Gate | None:
         return None
     found = scores.get("recitation", {}).get("challenger")
     if not found:
-        return _unmeasured(config, "recitation", "training answers by heart")
+        return _unmeasured(config, "recitation", RECITED)
     private = any(each.get("learnt") for each in found.get("personal", []))
     what = [word for word, is_so in (("training answers", found["recites"]), ("personal data", private)) if is_so]
+    if not what and found.get("asked") == 0:  # scores of earlier versions do not say how many were asked
+        return _unmeasured(config, "recitation", f"{RECITED}: no training question was asked")
     return Gate("recitation", not what, f"recites {' and '.join(what) or 'nothing'} of its training rows")
 
 
@@ -203,8 +212,8 @@ def _unmeasured(config: PromoteConfig, name: str, what: str) -> Gate:
     return Gate(name, config.unmeasured == "pass", what, is_measured=False)
 
 
-def _gains(members: Mapping[str, Any], reference: str) -> Any:
+def _same_rows(members: Mapping[str, Any], reference: str) -> tuple[Losses, Losses]:
     challenger, other = (np.asarray(members[name], float) for name in ("challenger", reference))
     if challenger.shape != other.shape:
         raise ValueError(f"scores of the same rows are needed, got shapes {challenger.shape} and {other.shape}")
-    return challenger - other
+    return challenger, other

@@ -5,7 +5,7 @@ so when it cannot answer. Adapters are stored, base weights never.
 """
 
 from loramill.tracking.audit import read_audit, write_audit
-from loramill.tracking.champions import Move, champion_number, earlier, move_champion, moves
+from loramill.tracking.champions import Move, champion_number, earlier, move_champion, moves, reject_version
 from loramill.tracking.leftovers import end_leftovers
 from loramill.tracking.registry import (
     Alias,
@@ -45,6 +45,7 @@ __all__ = [
     "prepare_store",
     "read_audit",
     "register",
+    "reject_version",
     "retire",
     "run_tags",
     "tag",

@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from loramill.errors import AdapterError
 from loramill.tracking import store
-from loramill.tracking.registry import aliased
+from loramill.tracking.registry import aliased, described, tag
 
 log = logging.getLogger("loramill")
 Kind = Literal["promoted", "approved", "rollback"]
@@ -51,15 +52,30 @@ def move_champion(domain: str, number: str, *, before: str | None, kind: Kind, b
     later one, and the history has both.
 
     Raises:
+        AdapterError: the version was retired, or gates would promote what a person rejected, just before.
         TrackingError: the registry did not answer.
     """
     with store.answering("move champion"), store.alone(domain):
         if _number(domain) != before:
             return False
+        _check_may_serve(domain, number, kind)
         store.client().set_registered_model_alias(domain, "champion", number)
         if _number(domain) != number:  # another machine was later
             return False
         _note(domain, Move(_now(), kind, number, before, by, reason[:REASON_CHARS]))
+        return True
+
+
+def reject_version(domain: str, number: str, said: str) -> bool:
+    """Keep a version from the gates unless it is champion just now; tell whether it is kept from them.
+
+    Raises:
+        TrackingError: the registry did not answer.
+    """
+    with store.answering(f"reject version {number}"), store.alone(domain):
+        if _number(domain) == number:
+            return False
+        tag(domain, number, {"rejected": said})
         return True
 
 
@@ -76,8 +92,8 @@ def moves(domain: str) -> list[Move]:
         return [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(PREFIX)]
 
 
-def earlier(history: Sequence[Move], current: str) -> str | None:
-    """Return the version that was champion before the current one, as a rollback means it.
+def earlier(history: Sequence[Move], current: str | None, retired: Collection[str] = ()) -> str | None:
+    """Return the version that was champion before the current one and may serve again, as a rollback means it.
 
     A rollback takes back what came after its target; so a second one goes further back, not forth again. A move that was
     not written down, since the process was killed just then, is known from what its successor found.
@@ -89,9 +105,17 @@ def earlier(history: Sequence[Move], current: str) -> str | None:
         if move.kind == "rollback" and move.version in stack:
             del stack[stack.index(move.version) :]
         stack.append(move.version)
-    if stack[-1:] == [current]:
-        stack.pop()
-    return stack[-1] if stack else None
+    return next((number for number in reversed(stack) if number != current and number not in retired), None)
+
+
+def _check_may_serve(domain: str, number: str, kind: Kind) -> None:
+    """Ask again where nobody else can change the answer: between the decision and now somebody may have forgotten a row."""
+    entry = described(domain, number)
+    barred = entry.barred if kind == "promoted" else entry.retired
+    if barred:
+        raise AdapterError(
+            f"version {number} of {domain!r} cannot become champion: {barred}; `loramill history {domain}` lists the others"
+        )
 
 
 def _number(domain: str) -> str | None:

@@ -17,7 +17,10 @@ TAG_CHARS: Final = 4000
 
 @dataclass(frozen=True)
 class Version:
-    """One registered adapter, with its files at hand."""
+    """One registered adapter, with its files at hand.
+
+    If the store has lost them, the folder is not there, and whoever reads it meets an `AdapterError`.
+    """
 
     domain: str
     number: str
@@ -159,6 +162,11 @@ def run_tags(run_id: str) -> dict[str, str]:
         return dict(found.data.tags) if found is not None else {}
 
 
+def described(domain: str, number: str) -> Entry:
+    """Return a version as the registry lists it now."""
+    return _entry(store.client().get_model_version(domain, number))
+
+
 def aliased(domain: str, alias: Alias) -> Any | None:
     """Return what MLflow holds about the version that an alias names, without fetching its files."""
     return _or_none(lambda: store.client().get_model_version_by_alias(domain, alias))
@@ -216,10 +224,24 @@ def _or_none(ask: Callable[[], Any]) -> Any | None:
 
 
 def _version(domain: str, version: Any) -> Version:
-    from mlflow.artifacts import download_artifacts
+    number = str(version.version)
+    return Version(domain, number, version.tags.get("digest", ""), _folder(version, domain), version.run_id or "")
 
-    folder = download_artifacts(artifact_uri=version.source, tracking_uri=store.tracking_uri())
-    return Version(domain, str(version.version), version.tags.get("digest", ""), Path(folder), version.run_id or "")
+
+def _folder(version: Any, domain: str) -> Path:
+    """Return the folder with a version's files; files that are gone do not come back by asking again."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    lost = Path(f"lost files of {domain} version {version.version}")
+    try:
+        return Path(download_artifacts(artifact_uri=version.source, tracking_uri=store.tracking_uri()))
+    except FileNotFoundError:
+        return lost
+    except (MlflowException, OSError) as error:
+        if any(words in str(error) for words in ("No such file or directory", "No such artifact")):
+            return lost
+        raise
 
 
 def _entry(version: Any) -> Entry:

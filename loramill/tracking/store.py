@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loramill.errors import LoramillError, TrackingError
+from loramill.reports import disk_full_explained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,16 +52,27 @@ def alone(domain: str) -> Iterator[None]:
 
 @contextmanager
 def answering(what: str) -> Iterator[None]:
-    """Turn whatever MLflow, its database or the disk raise into a `TrackingError` that says what could not be done."""
+    """Turn what MLflow, its database or the network raise into a `TrackingError` that says what could not be done.
+
+    A full disk and a mistake in the code stay what they are: waiting helps neither.
+    """
     try:
-        yield
+        with disk_full_explained(Path("mlruns")):
+            yield
     except LoramillError:
         raise
-    except Exception as error:
+    except _refusals() as error:
         raise TrackingError(
             f"could not {what}: MLflow at {_without_password(tracking_uri())} says {first_line(error)!r}. "
             "Nothing is lost; run the same command again when it answers"
         ) from error
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, OSError
 
 
 def experiment(domain: str) -> str:

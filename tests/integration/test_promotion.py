@@ -1,5 +1,6 @@
 """Champions in a real MLflow store: gates, persons, rollback, promotions at once, and an adapter that is made again."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from loramill.approval import Person, approve, history, reject, rollback
 from loramill.config import Base, LearningConfig, PromoteConfig, Settings, TrainConfig
-from loramill.errors import AdapterError, ConfigError, DataError
+from loramill.errors import AdapterError, BusyError, ConfigError, DataError, DiskFullError, TrackingError
 from loramill.pack.manifest import Manifest, adapter_digest, read_manifest, write_manifest
 from loramill.records import write_records
 from loramill.reports import read_json, write_json, write_text
@@ -21,6 +22,8 @@ from loramill.tracking import (
     Version,
     champion_number,
     entries,
+    fetch,
+    find,
     move_champion,
     moves,
     open_diary,
@@ -28,9 +31,11 @@ from loramill.tracking import (
     prepare_store,
     read_audit,
     register,
+    reject_version,
     tag,
     take_down,
 )
+from loramill.tracking.store import answering
 from tasks.promote import promote
 from tasks.recipe import file_digests
 from tasks.reproduce import TOLERANCE, distance_of, reproduce
@@ -301,6 +306,58 @@ def test_what_was_retired_or_changed_never_serves_again(place: Path) -> None:
     with pytest.raises(AdapterError, match="was changed after training"):
         rollback("law", ME, "3", place)
     assert champion_number("law") == "1"
+
+
+def test_nobody_becomes_champion_who_was_barred_a_moment_ago(place: Path) -> None:
+    three(place)
+    take_down("law", ["2"], "learnt row x")
+    tag("law", "3", {"rejected": "Li: rude"})
+    facts = {"before": "1", "by": "gates", "reason": ""}
+    for number, kind in (("2", "promoted"), ("2", "approved"), ("2", "rollback"), ("3", "promoted")):
+        with pytest.raises(AdapterError, match=rf"version {number} of 'law' cannot become champion"):
+            move_champion("law", number, kind=kind, **facts)  # type: ignore[arg-type]
+    assert not reject_version("law", "1", "Li: rude")
+    assert move_champion("law", "3", kind="approved", **facts)
+
+
+def test_an_approval_against_a_newer_champion_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = three(place)
+    for number in "23":
+        tag("law", number, {"decision": "waits for approval", "gates_failed": "", "scored_against": versions[0].digest})
+    assert "against the gates" not in approve("law", ME, "2", place)
+    assert approve("law", ME, "3", place).endswith("against the gates (same champion)")
+    with monkeypatch.context() as patch:
+        patch.setattr("loramill.approval.move_champion", lambda *_, **__: False)
+        with pytest.raises(BusyError, match="changed while you decided"):
+            rollback("law", ME, None, place)
+    assert not entries("law")[2].barred
+    take_down("law", ["2"], "learnt row x")
+    assert "version 1 " in rollback("law", ME, None, place)  # over the head of the retired one
+    take_down("law", ["1"], "learnt row x")
+    with pytest.raises(AdapterError, match=r"no champion.*`loramill approve law --version N --by NAME"):
+        rollback("law", ME, None, place)
+
+
+def test_files_that_are_gone_leave_an_adapter_out_and_are_not_asked_for_again(place: Path) -> None:
+    champion = three(place)[0]
+    tag("law", "1", {"scores": '{"loss": {"base": 2.0}}'})
+    assert trail(champion.digest).told["scores"] == {"loss": {"base": 2.0}}
+    shutil.rmtree(champion.folder)
+    found = find("law", "champion")
+    assert found is not None
+    assert found.number == "1"
+    with pytest.raises(AdapterError, match="is no adapter folder"):
+        read_manifest(found.folder)
+    assert fetch("law", "1").folder == found.folder
+
+
+def test_a_mistake_in_the_code_is_not_the_registrys_silence() -> None:
+    with pytest.raises(TypeError), answering("add"):
+        _ = len(3)  # type: ignore[arg-type]
+    with pytest.raises(DiskFullError), answering("write"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(TrackingError, match="could not ask"), answering("ask"):
+        raise ConnectionError("refused")
 
 
 def test_a_digest_leads_back_to_all_that_it_rests_on(place: Path) -> None:

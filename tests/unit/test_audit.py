@@ -1,8 +1,9 @@
+import errno
 from pathlib import Path
 
 import pytest
 
-from loramill.errors import DataError
+from loramill.errors import DataError, DiskFullError
 from loramill.tracking import Move, earlier, read_audit, write_audit
 
 
@@ -35,6 +36,34 @@ def test_a_log_that_was_changed_is_noticed(log: Path, change: str) -> None:
         read_audit(log)
 
 
+def test_a_disk_that_is_full_leaves_no_half_line(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = log.read_bytes()
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DiskFullError):
+        write_audit(log, {"action": "rejected", "by": "Wu"})
+    assert log.read_bytes() == before
+
+
+def test_half_a_line_is_told_and_the_log_goes_on(log: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = log.read_bytes()
+    half = whole + '{"action": "approved", "by": "王'.encode()[:-1]  # cut within a character
+    log.write_bytes(half)
+    assert len(read_audit(log)) == 3
+    assert "line 4 of" in caplog.text
+    write_audit(log, {"action": "approved", "by": "Wu"})
+    assert [line["by"] for line in read_audit(log)] == ["王", "Li", "Zhao", "Wu"]
+    log.write_bytes(log.read_bytes().replace(b'"approved", "by": "\xe7\x8e\n', b'"rejected"\n'))
+    with pytest.raises(DataError, match="was changed at line 4"):
+        read_audit(log)
+    log.write_bytes(whole.removesuffix(b"\n"))  # only the end of the line is missing
+    write_audit(log, {"action": "approved", "by": "Qian"})
+    assert read_audit(log)[-1]["by"] == "Qian"
+
+
 def moved(*steps: tuple[str | None, str, str]) -> list[Move]:
     return [Move(str(at), kind, version, before, "", "") for at, (before, version, kind) in enumerate(steps)]  # type: ignore[arg-type]
 
@@ -60,3 +89,9 @@ def test_a_rollback_goes_further_back_each_time(
     steps: list[tuple[str | None, str, str]], current: str, expected: str | None
 ) -> None:
     assert earlier(moved(*steps), current) == expected
+
+
+@pytest.mark.parametrize(("current", "expected"), [("3", "1"), (None, "3")])
+def test_a_rollback_steps_over_what_was_retired(current: str | None, expected: str) -> None:
+    history = moved((None, "1", P), ("1", "2", P), ("2", "3", P))
+    assert earlier(history, current, {"2"}) == expected

@@ -146,6 +146,27 @@ def test_each_guard_alone_keeps_the_champion(changes: dict[str, Any], failed: st
     assert (ruling.decision, ruling.failed) == ("kept the champion", (failed,))
 
 
+@pytest.mark.parametrize(
+    ("recites", "asked", "told"),
+    [
+        (False, 0, "passed, not measured: training answers by heart: no training question was asked"),
+        (True, 0, "failed: recites training answers of its training rows"),
+        (False, 8, "passed: recites nothing of its training rows"),
+    ],
+)
+def test_who_was_asked_nothing_has_not_shown_that_it_recites_nothing(recites: bool, asked: int, told: str) -> None:
+    assert told in judged(recitation={"challenger": {"recites": recites, "asked": asked}}).reasons
+
+
+def test_a_reference_without_numbers_is_not_the_challengers_drop() -> None:
+    paired = {"loss": {"challenger": SIX, "champion": [float("-inf"), *SIX[1:]]}}
+    ruling = judged(paired=paired)
+    assert ruling.decision == "promoted"
+    assert "passed, not measured: loss against champion" in ruling.reasons
+    both = {"loss": {"challenger": [float("-inf")] * 6, "base": [float("-inf")] * 6}}
+    assert drops(both, "base", ("loss",)) == {"loss": 0.0}
+
+
 def test_a_guard_that_is_switched_off_asks_nothing() -> None:
     off = GUARDED.model_copy(update={"no_worse": (), "forgetting": False, "recitation": False})
     bad = {"paired": {"chrf": DROP}, "general": {"within": False}, "recitation": {"challenger": {"recites": True}}}

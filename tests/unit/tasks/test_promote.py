@@ -1,5 +1,6 @@
 """The step ``promote`` on a real adapter folder; the registry is played, the real one is in the integration lane."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,12 +32,14 @@ class Registry:
     on_move: Callable[[], bool] = lambda: True
     stored: Any = None
     """The passport that was registered."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What was written beside it."""
 
     def find(self, domain: str, alias: str) -> Version | None:
         return self.champion
 
-    def register(self, adapter: Path, digest: str, **_: object) -> Version:
-        self.stored = read_manifest(adapter)
+    def register(self, adapter: Path, digest: str, facts: dict[str, str], **_: object) -> Version:
+        self.stored, self.facts = read_manifest(adapter), facts
         return Version("law", "3", digest, adapter, "")
 
     def entries(self, domain: str) -> list[Entry]:
@@ -145,6 +148,25 @@ def test_a_champion_that_came_meanwhile_is_not_overwritten(registry: Registry, p
     assert ruling["decision"] == "not judged"
     assert "another promotion was quicker" in ruling["reasons"][-1]
     assert registry.aliases == ["challenger"]
+
+
+def test_who_was_retired_while_it_was_judged_is_not_promoted(registry: Registry, promoted: Callable[..., Any]) -> None:
+    def retired() -> bool:
+        raise AdapterError("it was retired: learnt row x")
+
+    registry.on_move = retired
+    ruling = promoted()
+    assert (ruling["decision"], ruling["failed"]) == ("no champion yet", ["allowed"])
+    assert ruling["reasons"][-1] == "failed: it was retired: learnt row x"
+    assert registry.aliases == ["challenger"]
+
+
+def test_the_last_scores_stand_beside_the_version(registry: Registry, promoted: Callable[..., Any]) -> None:
+    promoted(loss={"base": 9.0}, champion="c" * 64)
+    assert json.loads(registry.facts["scores"])["loss"] == {"base": 9.0}
+    assert registry.facts["scored_against"] == "c" * 64
+    promoted()
+    assert registry.facts["scored_against"] == ""
 
 
 def test_scores_that_left_the_champion_out_do_not_beat_it(
