@@ -142,6 +142,7 @@ def _print_summary(place: Places) -> None:
         {
             "adapter": place.adapter,
             "the rows, as a page": place.report("split").with_name("data.html"),
+            "the proof, as a page": place.report("promote").with_name("proof.html"),
             "reports and curves": place.root / "reports",
             "scores and all answers": place.scores,
             "runs, models, pictures": Path("mlruns"),

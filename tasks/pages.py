@@ -1,5 +1,6 @@
-"""The page about a domain's rows that a domain expert opens: written whenever there is something new to say."""
+"""The pages that a domain expert opens, on a domain's rows and on its proof: written whenever there is something new to say."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,8 +9,10 @@ from loramill.data.ledger import Part
 from loramill.records import Record
 from loramill.reports import read_json, write_text
 from loramill.tracking import diary
+from tasks.progress import say
 
 PAGE: Final = "data.html"
+PROOF: Final = "proof.html"
 
 
 def write_data_page(
@@ -31,3 +34,45 @@ def write_data_page(
     page = write_text(reports / PAGE, data_page(reports.parent.name, records, named, validate, split))
     diary().file(page, "reports")
     return page
+
+
+def write_proof_page(scores: Path, promotion: Path) -> Path:
+    """Write ``proof.html`` beside the ruling, log it, and show its gist in Prefect; a page must not cost a decision.
+
+    Args:
+        scores: what ``evaluate`` left.
+        promotion: what ``promote`` left, ``artifacts/<domain>/reports/promote.json``.
+    """
+    from loramill.evaluation.page import proof_markdown, proof_page
+
+    page = promotion.with_name(PROOF)
+    try:
+        content, ruling = read_json(scores), read_json(promotion)
+        write_text(page, proof_page(content, ruling, _curves(promotion.with_name("train.json"))))
+        diary().file(page, "reports")
+        _show_in_prefect(str(content["domain"]), proof_markdown(content, ruling))
+    except Exception as error:  # the decision stands already; a run that fails here would deny it
+        say("promote", f"the page of the proof is not complete: {str(error) or type(error).__name__}")
+    return page
+
+
+def _curves(report: Path) -> dict[str, Any] | None:
+    """Return the losses of the training that ``train.json`` tells of, if its last checkpoint is of the same training."""
+    checkpoint = report.parent.parent / "work" / "train" / "progress.json"
+    if not (report.is_file() and checkpoint.is_file()):
+        return None
+    told = read_json(report)
+    for student in read_json(checkpoint)["students"].values():
+        seen = student["progress"]
+        if (seen["step"], seen["best_loss"]) == (told.get("steps"), told.get("validation_loss")):
+            return {"train": seen["train_losses"], "validation": seen["validation_losses"]}
+    return None
+
+
+def _show_in_prefect(domain: str, text: str) -> None:
+    from prefect.artifacts import create_markdown_artifact
+    from prefect.context import FlowRunContext
+
+    if FlowRunContext.get() is not None:
+        key = re.sub("[^a-z0-9]+", "-", f"proof-{domain}".lower()).strip("-")
+        create_markdown_artifact(text, key=key, description="Verdict and gates; the page lies in reports/proof.html.")
