@@ -10,9 +10,12 @@ from prefect import flow
 
 from flows.places import Places
 from flows.runs import begin, here
+from loramill.config import domain_file, load_plan
 from tasks.evaluate import evaluate
-from tasks.forget import SHEETS, ban, find_row, prove, retire
+from tasks.forget import SHEETS, ban, check_forgotten, find_row, prove, retire
+from tasks.memory import Memory
 from tasks.promote import promote
+from tasks.retries import patient
 from tasks.search import search
 from tasks.split import split
 from tasks.train import train
@@ -23,7 +26,8 @@ from tasks.validate import validate
 def forget(domain: str, row: str, by: str = "", reason: str = "") -> Path:
     """Ban the row, train without it, retire every adapter that learnt it, judge the new one, prove it.
 
-    The version in service serves until the new adapter is there; from then on nothing that knew the row does.
+    The version in service serves until the new adapter is trained; from then on nothing that knew the row does, whether the
+    new one is promoted or not.
 
     Args:
         domain: a domain of conf/.
@@ -32,10 +36,12 @@ def forget(domain: str, row: str, by: str = "", reason: str = "") -> Path:
         reason: why, for the sheet and the registry.
     """
     place = Places(domain)
-    found = find_row(domain, row, place.records, place.splits)
-    ban(domain, row)
-    with begin(domain, force=False) as (plan, memory, _):
-        step = memory.step
+    patient(find_row)(domain, row, place.records, place.splits)  # a wrong id is told before anything is begun
+    # Every step is done again: DVC cannot see that versions were retired, by a run that died before it judged, say.
+    with begin(domain, force=True):
+        found = patient(find_row)(domain, row, place.records, place.splits)  # now that no other run registers any
+        ban(domain, row)
+        step, plan = Memory(domain, force=True).step, load_plan(domain_file(domain), Path("conf"))  # both know the ban
         records = step(validate)(
             plan.validation, Path("data") / domain, out=place.records, report=place.report("validate")
         )
@@ -46,7 +52,8 @@ def forget(domain: str, row: str, by: str = "", reason: str = "") -> Path:
         adapter = step(train)(
             plan.train, plan.learning, plan.base, splits, settings, out=place.adapter, report=place.report("train")
         )
-        retire(domain, found, by, reason, audit=place.root / "audit.jsonl")
+        check_forgotten(found, adapter)
+        patient(retire)(domain, found, by, reason, audit=place.root / "audit.jsonl")
         scores = step(evaluate)(
             plan.evaluate, plan.base, splits, adapter, out=place.scores, report=place.report("evaluate")
         )

@@ -36,12 +36,15 @@ def nightly(domains: list[str] | None = None, minutes: float | None = None) -> P
                 _prepare(case)
         for pack in tonight.packs:
             pack.learn()
+        for case in tonight.alone:
+            with case.at_work():
+                _train_alone(case)
         for case in tonight.awake:
             with case.at_work():
                 _judge(case)
         page = patient(morning)(tonight.told, out=PAGE)
-        tonight.check()
-        return page
+    tonight.check()
+    return page
 
 
 def _look(case: Case) -> None:
@@ -54,16 +57,22 @@ def _look(case: Case) -> None:
 
 
 def _prepare(case: Case) -> None:
-    """Find the settings; train here what can share no pack."""
+    """Find the settings, and whether there is anything to train with them."""
+    case.ask_memory()
     if case.is_postponed():
         return
     step, plan, place = case.memory.step, case.plan, case.place
-    settings = step(search)(
-        plan.search, plan.learning, plan.base, place.splits, out=place.settings, report=place.report("search")
-    )
-    if case.retrains and not case.is_packed:
-        where = {"out": place.adapter, "report": place.report("train")}
-        step(train)(plan.train, plan.learning, plan.base, place.splits, settings, **where)
+    step(search)(plan.search, plan.learning, plan.base, place.splits, out=place.settings, report=place.report("search"))
+    case.ask_memory()
+
+
+def _train_alone(case: Case) -> None:
+    """Train what can share no pack, if there is time left."""
+    if case.is_postponed():
+        return
+    step, plan, place = case.memory.step, case.plan, case.place
+    where = {"out": place.adapter, "report": place.report("train")}
+    step(train)(plan.train, plan.learning, plan.base, place.splits, place.settings, **where)
 
 
 def _judge(case: Case) -> None:

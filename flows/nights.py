@@ -2,11 +2,13 @@
 
 import argparse
 import hashlib
+import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from flows.locks import at_work, domain_lock
@@ -27,6 +29,7 @@ from tasks.retries import patient
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
+log = logging.getLogger("loramill")
 PAGE: Final = Path("artifacts/nightly/morning.html")
 
 
@@ -42,30 +45,34 @@ class Case:
         self.until = self._began + 60 * min(limits) if limits else NEVER
         self._diary = Diary(domain)
         self._decision: dict[str, Any] = {}
+        self._stack = ExitStack()
+        self._error: Exception | None = None
+        self.wants_training = False
+        """Whether it is to be trained, and has not been, as `ask_memory` found it."""
         self.night: DomainNight | None = None
         """How it ended; none while it is at work."""
 
-    def open(self, stack: ExitStack) -> None:
+    def open(self) -> None:
         """Hold the domain for this night and begin its run in the diary, if there is anything to do."""
-        stack.enter_context(domain_lock(self.domain))
+        self._stack.enter_context(domain_lock(self.domain))
         if self.memory.is_fresh():
             self.end("skipped", "nothing changed since the last run", why="unchanged")
             return
         end_leftovers(self.domain)
         run = str(_prefect_run().id or "")
         tags = {"kind": "flow", "flow": "nightly", "git_commit": git_commit(), "data_md5": data_version()}
-        self._diary = stack.enter_context(
+        self._diary = self._stack.enter_context(
             open_diary(self.domain, f"nightly-{self.domain}", {**tags, "prefect.flow_run_id": run})
         )
         self._diary.settings(self.plan.model_dump(mode="json", exclude={"learning", "train"}))
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Do a part of the case's work; an error that a person can act on ends this case and no other."""
+        """Do a part of the case's work; an error ends this case and no other."""
         try:
             with continue_diary(self.domain, self._diary.run_id), disk_full_explained(self.place.root):
                 yield
-        except LoramillError as error:
+        except Exception as error:  # whatever it is, it must not take the other domains with it
             self.fail(error)
 
     def decide(self, report: Path) -> None:
@@ -75,9 +82,18 @@ class Case:
         if self._decision["decision"] == "skip":
             self.end("skipped", self._decision["reason"])
 
+    def ask_memory(self) -> None:
+        """Find out whether it is to be trained, and has not been.
+
+        Raises:
+            BusyError: another dvc command is at work.
+        """
+        is_decided = self.is_awake and self._decision.get("decision") == "retrain"
+        self.wants_training = is_decided and self.memory.is_stale("train")
+
     def is_postponed(self) -> bool:
-        """End the case, if it is to be trained and the night's time is used up; tell whether that is so."""
-        if self.retrains and time.monotonic() > self.until:
+        """End the case, if it is to be trained and the night's time is used up; tell whether it has ended."""
+        if self.is_awake and self.wants_training and time.monotonic() > self.until:
             self.end("postponed", "the time of this night (nightly.minutes) was used up before its turn came")
         return not self.is_awake
 
@@ -85,11 +101,6 @@ class Case:
     def is_awake(self) -> bool:
         """Whether there is still something to do."""
         return self.night is None
-
-    @property
-    def retrains(self) -> bool:
-        """Whether it is to be trained, and has not been."""
-        return self.is_awake and self._decision.get("decision") == "retrain" and self.memory.is_stale("train")
 
     @property
     def is_packed(self) -> bool:
@@ -111,11 +122,16 @@ class Case:
             until=self.until,
         )
 
-    def fail(self, error: LoramillError) -> None:
+    def fail(self, error: Exception) -> None:
         """End with an error."""
-        say("nightly", f"{self.domain} stops: {error}")
-        self._diary.note({"error": str(error)[:4000]})
-        self.end("failed", str(error))
+        self._error, said = error, _told(self.domain, error)
+        self._diary.note({"error": said[:4000]})
+        self.end("failed", said)
+
+    def close(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Let go of the domain, its run in the diary ended as the case was; one still at work ends as the night does."""
+        own = self._error or (error if self.is_awake else None)
+        self._stack.__exit__(type(own) if own else None, own, own.__traceback__ if own else None)
 
     def finish(self, ruling: Path) -> None:
         """End with what ``promote`` decided."""
@@ -140,7 +156,9 @@ class Case:
             stopped_by_time=trained.get("stopped_by_time", False),
             minutes=(time.monotonic() - self._began) / 60,
         )
-        self._diary.note({"decision": ending, "data_md5": data_version()})
+        self._diary.note({"decision": ending})
+        with suppress(Exception):  # somebody may be writing data.dvc just now, and an ending must not fail
+            self._diary.note({"data_md5": data_version()})
 
 
 class Night:
@@ -159,11 +177,16 @@ class Night:
         """The cases to be trained, those together that share a base and its memory."""
         groups: dict[str, list[Case]] = {}
         for case in self.cases:
-            if case.retrains and case.is_packed:
+            if case.is_awake and case.wants_training and case.is_packed:
                 learning = case.plan.learning
                 key = f"{case.plan.base.model_dump_json()}{learning.memory_gib}{learning.gradient_checkpointing}"
                 groups.setdefault(key, []).append(case)
         return [PackOfCases(key, cases) for key, cases in groups.items()]
+
+    @property
+    def alone(self) -> list[Case]:
+        """The cases to be trained that can share no pack."""
+        return [case for case in self.awake if case.wants_training and not case.is_packed]
 
     @property
     def told(self) -> list[DomainNight]:
@@ -192,17 +215,21 @@ class PackOfCases:
 
     def learn(self) -> None:
         """Train them; a case that cannot be trained ends, the others go on."""
-        say("retrain", f"in one pack: {', '.join(case.domain for case in self.cases)}")
+        cases = [case for case in self.cases if not case.is_postponed()]
+        if not cases:
+            return
+        say("retrain", f"in one pack: {', '.join(case.domain for case in cases)}")
         checkpoint = Path("artifacts/work/nightly") / hashlib.sha256(self.key.encode()).hexdigest()[:12]
+        failed: Mapping[str, Exception]
         try:
             with disk_full_explained(Path("artifacts")):
-                failed = patient(retrain)([case.pupil for case in self.cases], checkpoint=checkpoint)
-        except LoramillError as error:
-            failed = {case.domain: error for case in self.cases}
-        for case in self.cases:
-            if case.domain in failed:
-                case.fail(failed[case.domain])
-            else:
+                failed = patient(retrain)([case.pupil for case in cases], checkpoint=checkpoint)
+        except Exception as error:  # a lost GPU, say: the other packs and the morning page are still due
+            failed = {case.domain: error for case in cases}
+        for case in cases:
+            with case.at_work():
+                if case.domain in failed:
+                    raise failed[case.domain]
                 case.memory.done("train")
 
 
@@ -217,12 +244,13 @@ def night(asked: Iterable[str] | None, minutes: float | None) -> Iterator[Night]
         for domain in asked if asked is not None else with_rows():
             try:
                 case = Case(domain, load_plan(domain_file(domain), Path("conf")), minutes)
-                case.open(stack)
+                stack.push(case.close)
+                case.open()
                 cases.append(case)
             except BusyError as error:
                 broken.append(DomainNight(domain, "busy", (str(error),), champion=_in_service(domain)))
-            except LoramillError as error:
-                broken.append(DomainNight(domain, "failed", (str(error),), champion=_in_service(domain)))
+            except Exception as error:  # the other domains are still due
+                broken.append(DomainNight(domain, "failed", (_told(domain, error),), champion=_in_service(domain)))
         yield Night(cases, broken)
 
 
@@ -250,6 +278,17 @@ def _prefect_run() -> Any:
     from prefect.runtime import flow_run
 
     return flow_run
+
+
+def _told(domain: str, error: Exception) -> str:
+    """Tell a person why a domain stops; return it. What nobody foresaw leaves its traceback in the log."""
+    if isinstance(error, LoramillError):
+        said = str(error)
+    else:
+        said = f"{type(error).__name__}: {error}"
+        log.error("%s: an error that nobody foresaw", domain, exc_info=error)
+    say("nightly", f"{domain} stops: {said}")
+    return said
 
 
 def _in_service(domain: str) -> str:

@@ -108,14 +108,14 @@ def _revived(client: "SyncPrefectClient", run: str, is_certain: bool) -> str:
     kind = found.state_type
     if kind in {StateType.RUNNING, StateType.PENDING} and not is_certain:
         return ""
-    bury(run)
-    if kind not in {StateType.RUNNING, StateType.PENDING, StateType.CRASHED}:
-        return ""
-    if found.deployment_id is not None and found.run_count < ATTEMPTS:
-        client.set_flow_run_state(found.id, AwaitingRetry(message="its process was killed; it goes on"), force=True)
-        return f"the process of run {found.name} was killed: it goes on (attempt {found.run_count + 1})"
-    if kind != StateType.CRASHED:
-        why = f"its process was killed {found.run_count} times" if found.deployment_id else "its process was killed"
-        client.set_flow_run_state(found.id, Crashed(message=why), force=True)
-        return f"run {found.name} is dead: {why}"
-    return ""
+    said = ""
+    if kind in {StateType.RUNNING, StateType.PENDING, StateType.CRASHED}:
+        if found.deployment_id is not None and found.run_count < ATTEMPTS:
+            client.set_flow_run_state(found.id, AwaitingRetry(message="its process was killed; it goes on"), force=True)
+            said = f"the process of run {found.name} was killed: it goes on (attempt {found.run_count + 1})"
+        elif kind != StateType.CRASHED:
+            why = f"its process was killed {found.run_count} times" if found.deployment_id else "its process was killed"
+            client.set_flow_run_state(found.id, Crashed(message=why), force=True)
+            said = f"run {found.name} is dead: {why}"
+    bury(run)  # only now: had the server not answered, the run would be looked for again
+    return said

@@ -66,7 +66,7 @@ def edit_section(path: Path, section: str, change: Any) -> None:
 
     Args:
         path: the file.
-        section: the key; it must be there.
+        section: the key; if it is not there, it comes last.
         change: is given the file's content and changes that section in place.
     """
     yaml = YAML()
@@ -74,14 +74,15 @@ def edit_section(path: Path, section: str, change: Any) -> None:
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     before = path.read_text(encoding="utf-8")
-    start, end = _lines_of(section, yaml.load(before))
-    content = yaml.load(before)
+    content = yaml.load(before) or {}
+    old = before.split("\n")
+    start, end = _lines_of(section, content) if section in content else (len(before.rstrip("\n").split("\n")), None)
     change(content)
     dumped = io.StringIO()
     yaml.dump(content, dumped)
     after = dumped.getvalue()
     first, last = _lines_of(section, yaml.load(after))
-    old, new = before.split("\n"), after.split("\n")
+    new = after.split("\n")
     write_text(path, "\n".join([*old[:start], *new[first:last], *([] if end is None else old[end:])]))
 
 

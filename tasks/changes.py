@@ -111,12 +111,12 @@ def _decided(
     found: "Changes | None",
     promotion: Path,
 ) -> Verdict:
+    if champion is not None and (forgotten := set(plan.split.forgotten).intersection(champion.manifest.rows)):
+        return Verdict("retrain", "forgotten", f"{champion.name} learnt {len(forgotten)} rows that are to be forgotten")
     if last is not None and frozenset(last.rows) == today and _obeys(last, plan):
         return _tried(last, champion, promotion)
     if champion is None or found is None:
         return Verdict("retrain", "no champion", "there is no champion yet")
-    if forgotten := set(plan.split.forgotten) & set(champion.manifest.rows):
-        return Verdict("retrain", "forgotten", f"{champion.name} learnt {len(forgotten)} rows that are to be forgotten")
     if not _obeys(champion.manifest, plan):
         return Verdict("retrain", "settings", f"settings or base differ from those of {champion.name}, the champion")
     if found.rows == 0:

@@ -94,7 +94,11 @@ def ban(domain: str, row: str) -> bool:
         return False
 
     def add(content: Any) -> None:
-        content["split"] = {**(content.get("split") or {}), "forgotten": [*banned, row]}
+        section = content["split"] = content.get("split") or {}
+        if section.get("forgotten"):
+            section["forgotten"].append(row)  # in place: comments stay
+        else:
+            section["forgotten"] = [*banned, row]
 
     edit_section(path, "split", add)
     say("forget", f"{path}: split.forgotten names {row} now, no adapter will learn it again; commit that file")
@@ -139,14 +143,11 @@ def prove(plan: Plan, found: Found, adapter: Path, promotion: Path, who: tuple[s
     Raises:
         AdapterError: the new adapter has learnt the row all the same.
     """
-    from loramill.pack.manifest import read_manifest
     from loramill.pages.forgotten import forgotten_page
 
-    manifest = read_manifest(adapter)
-    if found.row in manifest.rows:
-        raise AdapterError(f"{adapter} has learnt row {found.row} all the same; run the same command again")
+    manifest = check_forgotten(found, adapter)
     content = {
-        "domain": diary().domain or manifest.domain,
+        "domain": manifest.domain,
         "row": found.row,
         "part": found.part,
         "by": who[0],
@@ -164,6 +165,26 @@ def prove(plan: Plan, found: Found, adapter: Path, promotion: Path, who: tuple[s
     diary().note({"forgotten": found.row})
     say("forget", f"the proof sheet: {out}")
     return out
+
+
+def check_forgotten(found: Found, adapter: Path) -> "Manifest":
+    """Return the passport of an adapter that has not learnt the row, neither itself nor through the one it started from.
+
+    Raises:
+        AdapterError: it has.
+    """
+    from loramill.pack.manifest import read_manifest
+
+    manifest = read_manifest(adapter)
+    if found.row in manifest.rows:
+        raise AdapterError(f"{adapter} has learnt row {found.row} all the same; run the same command again")
+    start = next((each for each in found.learners if each.digest == manifest.started_from), None)
+    if start is not None:
+        raise AdapterError(
+            f"{adapter} started from version {start.version}, which learnt row {found.row}, and carries it on; "
+            "set train.start_from: scratch and run the same command again"
+        )
+    return manifest
 
 
 def _ids(path: Path) -> set[str]:

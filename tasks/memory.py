@@ -3,6 +3,7 @@
 So that after a flow ``dvc repro`` finds nothing to do, and the other way round.
 """
 
+import hashlib
 import logging
 import signal
 import subprocess
@@ -42,6 +43,7 @@ class Memory:
     def __init__(self, domain: str, *, force: bool = False) -> None:
         self._domain, self._force = domain, force
         self._repo = None
+        self._plan = _plan_digest(domain)
         if domain in remembered_domains():
             _check_sections(domain)
             self._repo = _open_repo()
@@ -59,8 +61,12 @@ class Memory:
             if self._repo is not None and not self._force and not self.is_stale(task.name):
                 say(task.name, "unchanged, kept")
                 return out
+            rows = _rows_stamp(self._domain) if task.name == "validate" else []
             path = patient(task)(*args, **kwargs)
-            self.done(task.name)
+            if rows and rows != _rows_stamp(self._domain):
+                say(task.name, f"rows of {self._domain} changed while they were read: the next run reads them again")
+            else:
+                self.done(task.name)
             return path
 
         return run
@@ -73,15 +79,33 @@ class Memory:
         return bool(_asked(lambda: repo.status(targets=[f"{step}@{self._domain}"])))
 
     def done(self, step: str) -> None:
-        """Tell DVC that what a step leaves is what it should be."""
+        """Tell DVC that what a step leaves is what it should be, unless the plan was edited since this memory began.
+
+        DVC would write down the edited plan, as if the step had obeyed that one, and never do it again.
+        """
         repo = self._repo
         if repo is None:
+            return
+        if _plan_digest(self._domain) != self._plan:
+            say(step, f"conf/ changed while {self._domain} was at work: the next run looks at this step again")
             return
         with _stops_wait():
             if step == "validate" and _asked(lambda: repo.status(targets=["data.dvc"])):
                 _asked(lambda: repo.commit(target="data.dvc", force=True))
                 write_text(SEEN, data_version())
             _asked(lambda: repo.commit(target=f"{step}@{self._domain}", force=True))
+
+
+def _plan_digest(domain: str) -> str:
+    """Return one sha256 over the files of ``conf/`` that a domain obeys: those of other domains may change."""
+    paths = [path for path in Path("conf").rglob("*.yaml") if len(path.parts) > 2 or path.stem in {"default", domain}]
+    return hashlib.sha256(str([(str(path), path.read_bytes()) for path in sorted(paths)]).encode()).hexdigest()
+
+
+def _rows_stamp(domain: str) -> list[tuple[str, int, int]]:
+    """Return names, sizes in bytes and moments (ns) of change of a domain's files: cheap, whatever lies in them."""
+    files = sorted(path for path in (Path("data") / domain).rglob("*") if path.is_file())
+    return [(str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files]
 
 
 def was_not_judged(domain: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -18,15 +19,22 @@ def notify(content: Mapping[str, Any]) -> bool:
     address = os.environ.get(ADDRESS, "")
     if not address:
         return False
-    if urlsplit(address).scheme not in {"http", "https"}:
+    if not address.lower().startswith(("http://", "https://")):
         say("notify", f"{ADDRESS} must begin with http:// or https://; nobody was told")
         return False
     body = json.dumps(content, ensure_ascii=False, default=str).encode()
-    request = Request(address, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - checked above
     try:
+        request = Request(address, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - checked above
         with urlopen(request, timeout=SECONDS):  # noqa: S310
             return True
-    except (OSError, ValueError) as error:
-        host = urlsplit(address).hostname  # the rest of an address may be a secret
-        say("notify", f"the webhook at {host} did not take the notice: {type(error).__name__}")
+    except (OSError, ValueError, HTTPException) as error:  # what it says may quote the address: only its kind is told
+        say("notify", f"the webhook at {_host(address)} did not take the notice: {type(error).__name__}")
         return False
+
+
+def _host(address: str) -> str:
+    """Return the name of the machine; the rest of an address may be a secret."""
+    try:
+        return urlsplit(address).hostname or "an address without a host"
+    except ValueError:
+        return "an address that cannot be read"

@@ -117,7 +117,7 @@ def _start(
     """Return the course with its first weights, and the digest of the adapter they came from (or `DONE`).
 
     Raises:
-        AdapterError: ``start_from`` names a folder that is no adapter for this base.
+        AdapterError: ``start_from`` names a folder that is no adapter for this base, or that learnt rows which are gone.
     """
     from dataclasses import replace
 
@@ -134,14 +134,31 @@ def _start(
         if named:
             raise
         return course, None
-    if not named and same_training(manifest, facts) and manifest.base_digest == lesson.pack.base.digest:
+    if named:
+        _check_start(folder, manifest, lesson)
+        return replace(course, start=stored_weights(lesson, folder)), manifest.digest
+    if same_training(manifest, facts) and manifest.base_digest == lesson.pack.base.digest:
         if manifest.rows_digest == rows_digest_of(lesson):
             return course, DONE
         if not still_here(manifest, lesson):
             say("train", "from scratch: the last adapter learnt rows that are gone, and would carry them on")
             return course, None
         return replace(course, start=stored_weights(lesson, folder)), manifest.digest
-    return (replace(course, start=stored_weights(lesson, folder)), manifest.digest) if named else (course, None)
+    return course, None
+
+
+def _check_start(folder: Path, manifest: "Manifest", lesson: "Lesson") -> None:
+    """Refuse a named start that learnt what the data no longer holds: a row that was to be forgotten would live on in it.
+
+    Raises:
+        AdapterError: with the folder and such a row.
+    """
+    if not still_here(manifest, lesson):
+        gone = sorted(set(manifest.rows) - {record.id for record in lesson.train})
+        raise AdapterError(
+            f"train.start_from: {str(folder)!r} learnt row {gone[0]} ({len(gone)} such rows), which is not among the training "
+            "rows and would be carried on; put it back, or set train.start_from: scratch"
+        )
 
 
 def same_training(manifest: "Manifest", facts: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from loramill.config import Base, EvaluateConfig, LearningConfig, NightlyConfig, Plan, SplitConfig, TrainConfig
 from loramill.data.ledger import Ledger, write_ledger
-from loramill.errors import TrackingError
+from loramill.errors import AdapterError, TrackingError
 from loramill.pack.manifest import read_manifest
 from loramill.records import Record, write_records
 from loramill.reports import read_json, write_json, write_text
@@ -238,6 +238,29 @@ def test_a_champion_that_learnt_a_forgotten_row_has_to_go(served: Domain) -> Non
     served.rows(ROWS[1:16])
     plan = served.plan.model_copy(update={"split": forgotten, "nightly": NightlyConfig(least_rows=9)})
     assert (served.decide(plan)["decision"], served.decide(plan)["why"]) == ("retrain", "forgotten")
+
+
+def test_a_champion_that_learnt_a_row_banned_by_hand_has_to_go_whatever_was_tried(
+    served: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.rows(ROWS[1:16])
+    served.plan = served.plan.model_copy(update={"split": SplitConfig(forgotten=(ROWS[0].id,))})
+    assert retrain.fn([served.pupil], served.root / "work") == {}
+    ruling = {"adapter": served.manifest.digest, "version": "4", "decision": "kept the champion"}
+    write_json(served.root / "promote.json", ruling)
+    assert served.decide()["why"] == "forgotten"
+    monkeypatch.setattr("tasks.changes.find", lambda domain, alias: None)
+    assert served.decide()["why"] == "tried"
+
+
+def test_a_named_start_that_learnt_a_row_which_is_gone_is_refused(law: Domain, learnt: Path) -> None:
+    law.rows(ROWS[1:20])
+    named = law.plan.train.model_copy(update={"start_from": str(learnt)})
+    files = (law.root / "splits", law.root / "settings.yaml")
+    with pytest.raises(AdapterError, match=rf"learnt row {ROWS[0].id} \(1 such rows\), which is not among") as refused:
+        train.fn(named, law.plan.learning, law.plan.base, *files, out=law.root / "adapter", report=law.root / "t.json")
+    assert str(learnt) in str(refused.value)
+    assert not (law.root / "adapter").exists()
 
 
 def test_what_was_tried_is_not_tried_again_and_what_was_not_judged_is_judged(

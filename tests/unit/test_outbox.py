@@ -95,3 +95,39 @@ def test_it_stays_in_the_box_while_mlflow_is_away(server: Server, tmp_path: Path
         log.note({"late": 1})
     assert "late" in boxes(tmp_path)[0].read_text(encoding="utf-8")
     assert "_ended" in boxes(tmp_path)[0].read_text(encoding="utf-8")
+
+
+def test_what_is_kept_while_the_box_is_emptied_is_not_lost(server: Server, tmp_path: Path) -> None:
+    outbox.keep("law", "r1", "note", [{"first": 1}], {})
+
+    def send(domain: str, run: str, method: str, arguments: list[Any], named: dict[str, Any]) -> None:
+        sent.append(arguments)
+        if len(sent) == 1:
+            outbox.keep("law", "r1", "note", [{"second": 2}], {})
+
+    sent: list[list[Any]] = []
+    assert outbox.deliver(send) == 1
+    assert len(boxes(tmp_path)) == 1
+    assert outbox.deliver(send) == 1
+    assert sent == [[{"first": 1}], [{"second": 2}]]
+    assert boxes(tmp_path) == []
+
+
+def test_a_file_arrives_as_it_was_when_it_was_kept(server: Server, tmp_path: Path) -> None:
+    file, folder = tmp_path / "report.json", tmp_path / "folder"
+    folder.mkdir()
+    file.write_text("first", encoding="utf-8")
+    (folder / "a.txt").write_text("first", encoding="utf-8")
+    for path in (file, folder):
+        outbox.keep("law", "r1", "file", [path, "reports"], {})
+    file.write_text("of the next run", encoding="utf-8")
+    (folder / "a.txt").unlink()
+    arrived = []
+
+    def send(domain: str, run: str, method: str, arguments: list[Any], named: dict[str, Any]) -> None:
+        path = Path(arguments[0])
+        arrived.append((path.name, (path / "a.txt" if path.is_dir() else path).read_text(encoding="utf-8")))
+
+    assert outbox.deliver(send) == 2
+    assert arrived == [("report.json", "first"), ("folder", "first")]
+    assert not list(tmp_path.glob("mlruns/outbox/*/files/*"))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.nightly import _train_alone
 from flows.nights import Case, Night, night, with_rows
 from loramill.config import Base, LearningConfig, NightlyConfig, Plan, TrainConfig
-from loramill.errors import DataError, LoramillError
+from loramill.errors import BusyError, DataError, LoramillError
 from loramill.tracking import Diary
 
 
@@ -22,6 +23,7 @@ def decided(case: Case, decision: str) -> Case:
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps({"decision": decision, "why": "rows", "reason": "20 added"}), encoding="utf-8")
     case.decide(report)
+    case.ask_memory()
     return case
 
 
@@ -38,9 +40,41 @@ def test_one_domain_that_fails_leaves_the_others_alone_and_fails_the_night_at_it
         tonight.check()
 
 
-def test_a_bug_is_no_error_of_a_domain() -> None:
-    with pytest.raises(KeyError), Case("law", Plan(), None).at_work():
-        raise KeyError("bug")
+def test_what_nobody_foresaw_ends_one_domain_too_and_leaves_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case("law", Plan(), None)
+    with case.at_work():
+        raise ConnectionError("away after the last try")
+    assert case.night is not None
+    assert (case.night.ending, case.night.reasons) == ("failed", ("ConnectionError: away after the last try",))
+    assert "Traceback" in caplog.text
+    with pytest.raises(KeyboardInterrupt), Case("shop", Plan(), None).at_work():
+        raise KeyboardInterrupt
+
+
+def test_an_ending_does_not_fail_while_data_dvc_is_being_written() -> None:
+    Path("data.dvc").write_text("outs:\n", encoding="utf-8")
+    case = Case("law", Plan(), None)
+    case.fail(DataError("nothing readable"))
+    assert not case.is_awake
+
+
+@pytest.mark.parametrize("lost", ["training", "memory"])
+def test_a_pack_that_is_lost_fails_its_own_cases_and_no_night(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    cases = [decided(Case(domain, Plan(), None), "retrain") for domain in ("law", "shop")]
+
+    def train(pupils: object, checkpoint: Path) -> dict[str, LoramillError]:
+        if lost == "training":
+            raise RuntimeError("CUDA error")
+        return {}
+
+    def busy(step: str) -> None:
+        raise BusyError("another dvc command")
+
+    monkeypatch.setattr("flows.nights.patient", lambda task: train)
+    monkeypatch.setattr(cases[0].memory, "done", busy)
+    (pack,) = Night(cases, []).packs
+    pack.learn()
+    assert [case.is_awake for case in cases] == ([False, False] if lost == "training" else [False, True])
 
 
 def test_domains_on_one_base_share_a_pack_and_others_do_not() -> None:
@@ -56,8 +90,8 @@ def test_domains_on_one_base_share_a_pack_and_others_do_not() -> None:
     judged = decided(Case("judged", Plan(), None), "judge")
     packs = Night([*cases, judged], []).packs
     assert [[case.domain for case in pack.cases] for pack in packs] == [["law", "shop"], ["large"], ["tight"]]
-    assert [case.domain for case in cases if case.retrains and not case.is_packed] == ["several", "named"]
-    assert not judged.retrains
+    assert [case.domain for case in Night([*cases, judged], []).alone] == ["several", "named"]
+    assert not judged.wants_training
     assert judged.is_awake
 
 
@@ -82,6 +116,47 @@ def test_what_finds_no_time_left_is_postponed() -> None:
     assert case.is_postponed()
     assert case.night is not None
     assert (case.night.ending, case.night.why) == ("postponed", "rows")
+
+
+def test_what_can_share_no_pack_is_postponed_when_the_packs_used_the_time_up() -> None:
+    case = decided(Case("law", Plan(base=Base(processes=2)), 1e-9), "retrain")
+    _train_alone(case)
+    assert case.night is not None
+    assert case.night.ending == "postponed"
+
+
+def test_only_the_run_of_the_domain_that_failed_is_failed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: dict[str, str] = {}
+
+    @contextmanager
+    def kept(domain: str, name: str, tags: object) -> Iterator[Diary]:
+        try:
+            yield Diary(domain)
+            ended[domain] = "FINISHED"
+        except BaseException as error:
+            ended[domain] = type(error).__name__
+            raise
+
+    monkeypatch.setattr("flows.nights.open_diary", kept)
+    monkeypatch.setattr("flows.nights.end_leftovers", lambda domain: 0)
+    Path("conf").mkdir()
+    for name in ("default", "law", "shop", "late"):
+        Path(f"conf/{name}.yaml").write_text("base: embedded\n", encoding="utf-8")
+
+    def interrupted() -> None:
+        with night(["law", "shop", "late"], None) as tonight:
+            law, shop, _ = tonight.cases
+            with law.at_work():
+                raise DataError("nothing readable")
+            shop.end("skipped", "same")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert ended == {"law": "DataError", "shop": "FINISHED", "late": "KeyboardInterrupt"}
+    with night(["law"], None):  # the locks are free again
+        pass
+    assert ended["law"] == "FINISHED"
 
 
 def test_a_night_goes_over_every_domain_with_rows_whatever_is_wrong_with_one(

@@ -1,8 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import pytest
 
-from flows.tend import Rows, Tender
+from flows.locks import RUNS, dead_runs
+from flows.tend import Rows, Tender, _revived
 from tasks.memory import SEEN
 
 
@@ -55,3 +59,23 @@ def test_a_server_that_is_away_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     version("two")
     assert tender.look() == ["could not look after the runs: no server"]
     assert tender.look() == []  # not yet time again
+
+
+def test_a_dead_run_is_taken_off_the_list_only_when_the_server_knows_that_it_goes_on() -> None:
+    from prefect.client.schemas.objects import StateType
+
+    run = str(UUID(int=7))
+    RUNS.mkdir(parents=True)
+    (RUNS / f"{run}.lock").touch()
+    found = SimpleNamespace(id=run, name="n", state_type=StateType.RUNNING, deployment_id="d", run_count=1)
+
+    def away(*words: object, **named: object) -> None:
+        raise ConnectionError("no server")
+
+    client: Any = SimpleNamespace(read_flow_run=lambda id: found, set_flow_run_state=away)
+    with pytest.raises(ConnectionError):
+        _revived(client, run, is_certain=True)
+    assert dead_runs() == [run]
+    client.set_flow_run_state = lambda *words, **named: None
+    assert "it goes on (attempt 2)" in _revived(client, run, is_certain=True)
+    assert dead_runs() == []

@@ -57,6 +57,27 @@ def test_the_ban_stands_in_the_plan_once_and_changes_nothing_else(house: Path) -
     assert path.read_text(encoding="utf-8").splitlines()[0] == comment
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        "",
+        "split: {} # as everywhere\n",
+        "split:\n  test: 0.2 # lucky\n",
+        "split:\n  # asked for\n  forgotten:\n    - 0123456789abcdef # by Li\n  test: 0.2\n",
+    ],
+)
+def test_the_ban_keeps_the_comments_of_its_section_and_makes_the_section(house: Path, section: str) -> None:
+    path = house / "conf/law.yaml"
+    path.write_text(f"# law\nbase: embedded\n{section}# what follows\nsearch: {{}}", encoding="utf-8")
+    was = load_plan(path)
+    assert ban.fn("law", ID)
+    text, plan = path.read_text(encoding="utf-8"), load_plan(path)
+    assert plan.split == was.split.model_copy(update={"forgotten": (*was.split.forgotten, ID)})
+    for comment in ("# law", "# as everywhere", "# lucky", "# asked for", "# by Li", "# what follows"):
+        assert text.count(comment) == (comment in f"# law {section} # what follows"), text
+    assert plan.model_copy(update={"split": was.split}) == was
+
+
 def found(*learners: Learner) -> Found:
     return Found(ID, ROWS[2], "train", learners, ())
 
@@ -74,10 +95,15 @@ def test_every_adapter_that_learnt_it_is_retired_and_the_audit_says_who_asked(
 
 
 def test_an_adapter_that_learnt_it_all_the_same_proves_nothing(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loramill.pack.manifest.read_manifest", lambda folder: SimpleNamespace(rows=[ID]))
+    made = SimpleNamespace(rows=[ID], started_from=None)
+    monkeypatch.setattr("loramill.pack.manifest.read_manifest", lambda folder: made)
     plan, out = load_plan(house / "conf/law.yaml"), house / "sheet.html"
     with pytest.raises(AdapterError, match=f"has learnt row {ID} all the same"):
         prove.fn(plan, found(), house / "adapter", house / "none.json", ("", ""), out)
+    made.rows, made.started_from = [], "d" * 64
+    learner = Learner("3", "d" * 64, "2026-11-22 02:00", was_champion=False, folder=house)
+    with pytest.raises(AdapterError, match=f"started from version 3, which learnt row {ID}, and carries it on"):
+        prove.fn(plan, found(learner), house / "adapter", house / "none.json", ("", ""), out)
     assert not out.exists()
 
 

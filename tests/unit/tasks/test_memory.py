@@ -2,6 +2,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from prefect import task
 
 from loramill.errors import ConfigError
 from loramill.reports import write_json
@@ -41,3 +42,54 @@ def test_scores_against_a_champion_that_was_replaced_since_are_made_again(
     assert not was_not_judged("law")
     write_json(Path("artifacts/law/reports/promote.json"), {"decision": decision})
     assert was_not_judged("law") is is_void
+
+
+class Repo:
+    """What is needed of DVC; it remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def status(self, targets: list[str]) -> dict[str, str]:
+        return {} if targets == ["data.dvc"] else {"changed": "yes"}
+
+    def commit(self, target: str, *, force: bool) -> None:
+        self.told.append(target)
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """A domain that DVC remembers, with one row."""
+    made = Repo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tasks.memory.remembered_domains", lambda: ["law"])
+    monkeypatch.setattr("tasks.memory._check_sections", lambda domain: None)
+    monkeypatch.setattr("tasks.memory._open_repo", lambda: made)
+    monkeypatch.setattr("tasks.memory.patient", lambda task: task.fn)
+    for path in ("conf/default.yaml", "conf/law.yaml", "conf/shop.yaml", "conf/bases/b.yaml", "data/law/rows.txt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("a: 1\n", encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("edited", "told"),
+    [
+        ("conf/law.yaml", []),
+        ("conf/bases/b.yaml", []),
+        ("conf/shop.yaml", ["validate@law"]),
+        ("data/law/new.txt", []),
+        ("", ["validate@law"]),
+    ],
+)
+def test_a_step_during_which_something_was_edited_stays_stale(repo: Repo, edited: str, told: list[str]) -> None:
+    memory = Memory("law")
+
+    @task(name="validate")
+    def validate(out: Path) -> Path:
+        if edited:
+            Path(edited).write_text("a: 2\n", encoding="utf-8")
+        return out
+
+    assert memory.step(validate)(out=Path("records.jsonl")) == Path("records.jsonl")
+    assert repo.told == told

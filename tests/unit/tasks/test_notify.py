@@ -78,6 +78,20 @@ def test_nobody_waits_for_a_webhook_that_is_not_there(
     assert "secret-token" not in said
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://[secret-token", "http://host:secret-token/", "https:///secret-token", "http://host/a secret-token"],
+)
+def test_an_address_that_cannot_be_used_costs_nothing_and_is_not_quoted(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(ADDRESS, address)
+    assert not notify({"event": "nightly"})
+    said = capsys.readouterr().err
+    assert "did not take the notice" in said
+    assert "secret-token" not in said
+
+
 def test_an_address_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ADDRESS, "file:///etc/passwd")
     assert not notify({"event": "nightly"})
