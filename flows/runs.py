@@ -18,6 +18,7 @@ from loramill.errors import LoramillError
 from loramill.privacy import switch_off_telemetry
 from loramill.reports import disk_full_explained
 from loramill.tracking import Diary, diary, end_leftovers, open_diary
+from tasks.interrupt import keep_ctrl_c
 from tasks.memory import Memory, data_version, git_commit
 from tasks.progress import say
 
@@ -80,6 +81,7 @@ def here(*domains: str) -> Iterator[None]:
         domains: their plans are read first: a wrong word is told before a server is started for it.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    keep_ctrl_c()
     try:
         for domain in domains:
             _plan_of(domain)
