@@ -13,6 +13,7 @@ import yaml
 
 from loramill.pack.manifest import read_manifest
 from loramill.records import write_records
+from tests.copies import hear_ctrl_c
 from tests.factories import records
 
 SETTINGS = {"rank": 4, "alpha_ratio": 2.0, "learning_rate": 5.0e-3}
@@ -43,11 +44,6 @@ def start(project: Path, root: Path, step: str, out: str) -> "subprocess.Popen[b
     environment = os.environ | {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": store}
     with (project / "said.log").open("wb") as said:
         return subprocess.Popen([*command, *paths], cwd=project, env=environment, stderr=said, preexec_fn=hear_ctrl_c)
-
-
-def hear_ctrl_c() -> None:
-    """A background job is started deaf to Ctrl-C, and so are its children; a person's terminal is not."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(project: Path, root: Path, step: str, out: str) -> str:
