@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from loramill.pages.morning import DomainNight, counts, morning_markdown, morning_page
 from loramill.reports import write_json, write_text
 from tasks.notify import notify
+from tasks.pages import show_in_prefect
 from tasks.progress import say
 
 
@@ -29,12 +30,7 @@ def morning(nights: Sequence[DomainNight], out: Path) -> Path:
 
 
 def _show_in_prefect(nights: Sequence[DomainNight]) -> None:
-    from prefect.artifacts import create_markdown_artifact
-    from prefect.context import FlowRunContext
-
-    if FlowRunContext.get() is None:
-        return
     try:
-        create_markdown_artifact(morning_markdown(nights), key="morning", description="What the night did.")
+        show_in_prefect("morning", morning_markdown(nights), "What the night did.")
     except Exception as error:  # a picture of the night must not cost the night
         say("morning", f"Prefect did not take the summary: {str(error) or type(error).__name__}")

@@ -48,31 +48,27 @@ def write_proof_page(scores: Path, promotion: Path) -> Path:
     page = promotion.with_name(PROOF)
     try:
         content, ruling = read_json(scores), read_json(promotion)
-        write_text(page, proof_page(content, ruling, _curves(promotion.with_name("train.json"))))
+        write_text(page, proof_page(content, ruling, _curves(promotion)))
         diary().file(page, "reports")
-        _show_in_prefect(str(content["domain"]), proof_markdown(content, ruling))
+        shown = "Verdict and gates; the page lies in reports/proof.html."
+        show_in_prefect(f"proof-{content['domain']}", proof_markdown(content, ruling), shown)
     except Exception as error:  # the decision stands already; a run that fails here would deny it
         say("promote", f"the page of the proof is not complete: {str(error) or type(error).__name__}")
     return page
 
 
-def _curves(report: Path) -> dict[str, Any] | None:
-    """Return the losses of the training that ``train.json`` tells of, if its last checkpoint is of the same training."""
-    checkpoint = report.parent.parent / "work" / "train" / "progress.json"
-    if not (report.is_file() and checkpoint.is_file()):
-        return None
-    told = read_json(report)
-    for student in read_json(checkpoint)["students"].values():
-        seen = student["progress"]
-        if (seen["step"], seen["best_loss"]) == (told.get("steps"), told.get("validation_loss")):
-            return {"train": seen["train_losses"], "validation": seen["validation_losses"]}
-    return None
+def _curves(promotion: Path) -> dict[str, Any] | None:
+    """Return the losses of the training that was judged, as its report tells them."""
+    report = promotion.with_name("train.json")
+    told = read_json(report) if report.is_file() else {}
+    return told.get("curves") if told.get("adapter") == read_json(promotion)["adapter"] else None
 
 
-def _show_in_prefect(domain: str, text: str) -> None:
+def show_in_prefect(name: str, text: str, description: str) -> None:
+    """Leave a Markdown artifact in the flow run that this is part of, if any."""
     from prefect.artifacts import create_markdown_artifact
     from prefect.context import FlowRunContext
 
     if FlowRunContext.get() is not None:
-        key = re.sub("[^a-z0-9]+", "-", f"proof-{domain}".lower()).strip("-")
-        create_markdown_artifact(text, key=key, description="Verdict and gates; the page lies in reports/proof.html.")
+        key = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+        create_markdown_artifact(text, key=key, description=description)

@@ -276,6 +276,7 @@ def note_training(outcome: "Outcome", manifest: "Manifest", report: Path, seen: 
         "validation_loss_before": progress.validation_losses[0],
         "adapter": manifest.digest,
         "started_from": manifest.started_from,
+        "curves": {"train": progress.train_losses, "validation": progress.validation_losses},
         **seen,
     }
     write_json(report, content)

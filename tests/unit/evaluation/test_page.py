@@ -1,4 +1,3 @@
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -211,18 +210,13 @@ def test_the_page_lies_beside_the_ruling_and_never_costs_it(tmp_path: Path, caps
     assert "the page of the proof is not complete" in capsys.readouterr().err
 
 
-def test_the_curves_that_belong_to_the_training_are_found(tmp_path: Path) -> None:
+def test_the_curves_are_those_of_the_adapter_that_was_judged(tmp_path: Path) -> None:
     from tasks.pages import _curves
 
-    reports, work = tmp_path / "reports", tmp_path / "work/train"
-    reports.mkdir()
-    work.mkdir(parents=True)
-    told = {"steps": 2, "validation_loss": 1.5}
-    (reports / "train.json").write_text(json.dumps(told))
-    assert _curves(reports / "train.json") is None
-    seen = {"step": 2, "best_loss": 1.5, "train_losses": [3.0, 2.0], "validation_losses": [3.0, 1.5]}
-    students = {"a": {"progress": seen | {"best_loss": 9.0}}, "b": {"progress": seen}}
-    (work / "progress.json").write_text(json.dumps({"students": students}))
-    assert _curves(reports / "train.json") == {"train": [3.0, 2.0], "validation": [3.0, 1.5]}
-    (reports / "train.json").write_text(json.dumps(told | {"steps": 3}))
-    assert _curves(reports / "train.json") is None
+    promotion = write_json(tmp_path / "promote.json", {"adapter": "a"})
+    assert _curves(promotion) is None
+    curves = {"train": [3.0, 2.0], "validation": [3.0, 1.5]}
+    write_json(tmp_path / "train.json", {"adapter": "a", "curves": curves})
+    assert _curves(promotion) == curves
+    write_json(tmp_path / "train.json", {"adapter": "b", "curves": curves})
+    assert _curves(promotion) is None
