@@ -1,6 +1,7 @@
 """Folder = marker; and the small real things that tests stand on: a tiny base, its tokenizer, a few rows."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from loramill.privacy import switch_off_telemetry
 switch_off_telemetry()
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: one thread is quicker than two that wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started deaf to Ctrl-C
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
