@@ -46,6 +46,7 @@ class Memory:
         self._plan = _plan_digest(domain)
         if domain in remembered_domains():
             _check_sections(domain)
+            _lay_aside_half_a_lock()
             self._repo = _open_repo()
 
     def is_fresh(self) -> bool:
@@ -170,6 +171,34 @@ def _open_repo() -> Any:
     return Repo(".")
 
 
+def _lay_aside_half_a_lock() -> None:
+    """Rename a ``dvc.lock`` that breaks off in the middle: a kill hit DVC while it rewrote it, and nobody can read it.
+
+    One with the marks of a merge is a person's to settle, and stays.
+    """
+    path = Path("dvc.lock")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "stages: {}"
+    try:
+        is_whole = isinstance(yaml.safe_load(text), dict)
+    except yaml.YAMLError:
+        is_whole = "<<<<<<< " in text
+    if not is_whole:
+        path.replace("dvc.lock.broken")
+        say(
+            "dvc",
+            "dvc.lock broke off in the middle (killed while it was written): kept as dvc.lock.broken, steps run again",
+        )
+
+
+def _release_claims() -> None:
+    """Remove DVC's list of who reads and writes what.
+
+    DVC rewrites it in place, so a kill may leave half of it; it holds a lock whenever it reads it, so half a list is
+    nobody's who still lives.
+    """
+    Path(".dvc/tmp/rwlock").unlink(missing_ok=True)
+
+
 @contextmanager
 def _stops_wait() -> Iterator[None]:
     """Let Ctrl-C wait a moment: DVC rewrites dvc.lock in place, and half of one is none."""
@@ -192,6 +221,7 @@ def _asked(question: Callable[[], Any]) -> Any:
     """Return what DVC answers; another dvc command that is at work is given a minute to end."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
+    from dvc.rwlock import RWLockFileCorruptedError
 
     for left in reversed(range(PATIENCE)):
         try:
@@ -201,6 +231,8 @@ def _asked(question: Callable[[], Any]) -> Any:
                 raise BusyError(
                     "another dvc command is at work in this repository; wait until it ends and run this again"
                 ) from error
+        except RWLockFileCorruptedError:
+            _release_claims()
         except DvcException as error:
             raise DataError(f"DVC cannot tell what changed: {error}") from error
-    raise AssertionError("unreachable")
+    raise BusyError("DVC cannot read .dvc/tmp/rwlock, again and again; remove that file and run this again")

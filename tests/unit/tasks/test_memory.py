@@ -6,7 +6,7 @@ from prefect import task
 
 from loramill.errors import ConfigError
 from loramill.reports import write_json
-from tasks.memory import Memory, _stops_wait, was_not_judged
+from tasks.memory import Memory, _asked, _lay_aside_half_a_lock, _stops_wait, was_not_judged
 
 
 def test_a_domain_file_without_a_section_that_dvc_follows_is_refused_at_once(
@@ -93,3 +93,35 @@ def test_a_step_during_which_something_was_edited_stays_stale(repo: Repo, edited
 
     assert memory.step(validate)(out=Path("records.jsonl")) == Path("records.jsonl")
     assert repo.told == told
+
+
+def test_half_a_list_of_claims_that_a_kill_left_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.repo import Repo as Dvc
+
+    monkeypatch.chdir(tmp_path)
+    repo = Dvc.init(no_scm=True)
+    Path("dvc.yaml").write_text("stages: {see: {cmd: 'true', deps: [rows.txt]}}\n", encoding="utf-8")
+    Path("rows.txt").write_text("a row\n", encoding="utf-8")
+    for half in ("", '{"read": {"/rows'):
+        Path(".dvc/tmp/rwlock").write_text(half, encoding="utf-8")
+        assert "see" in _asked(lambda: repo.status(targets=["see"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_laid_aside"),
+    [
+        ("", True),
+        ("schema: '2.0'\nstages:\n  train@law:\n    cmd: 'pyth", True),
+        ("schema: '2.0'\nstages: {}\n", False),
+        ("<<<<<<< HEAD\nstages: {}\n=======\nstages: {a: 1}\n>>>>>>> theirs\n", False),
+    ],
+)
+def test_half_a_lock_is_laid_aside_and_a_merge_is_left_to_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, is_laid_aside: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _lay_aside_half_a_lock()
+    Path("dvc.lock").write_text(text, encoding="utf-8")
+    _lay_aside_half_a_lock()
+    assert Path("dvc.lock.broken").is_file() is is_laid_aside
+    assert Path("dvc.lock").is_file() is not is_laid_aside
