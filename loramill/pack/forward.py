@@ -23,9 +23,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from loramill.errors import BaseModelError
+from loramill.pack.attention import Take, attend_within_rows
 from loramill.pack.dropout import keep_mask, token_keys
 from loramill.pack.methods import lora_layers
-from loramill.pack.product import Span, add_products
+from loramill.pack.product import Span, layer_with_products
 from loramill.pack.rows import PackedRows, Segment
 
 ATTENTION = "loramill_rows"
@@ -69,9 +70,7 @@ def token_losses(
     }
     with routed(model, Route(rows, keys), checkpointing=checkpointing and torch.is_grad_enabled()):
         hidden_1ND = hidden_states(model, rows)
-    return head_losses(
-        model.get_output_embeddings(), _apply(_Take, hidden_1ND.squeeze(0), rows.asked_T), rows.targets_T
-    )
+    return head_losses(model.get_output_embeddings(), _apply(Take, hidden_1ND.squeeze(0), rows.asked_T), rows.targets_T)
 
 
 def hidden_states(model: PreTrainedModel, rows: PackedRows, **options: Any) -> Tensor:
@@ -182,13 +181,15 @@ def _lora_forward(layer: Any, number: int, route: Route) -> Callable[..., Tensor
     with_norm = any(segment.member in layer.lora_magnitude_vector for segment in here)
 
     def forward(x_1ND: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        base_ND = layer.base_layer(x_1ND, *args, **kwargs).squeeze(0)
-        x_ND = _dropped(layer, number, route, x_1ND.squeeze(0))
+        if not here:
+            return cast(Tensor, layer.base_layer(x_1ND, *args, **kwargs))
+        plain_ND = x_1ND.squeeze(0)
+        x_ND = _dropped(layer, number, route, plain_ND)
         if with_norm:
-            return _piece_by_piece(layer, route, base_ND, x_ND).unsqueeze(0)
+            return _piece_by_piece(layer, route, layer.base_layer(plain_ND, *args, **kwargs), x_ND).unsqueeze(0)
         spans = [Span(segment.start, segment.stop, layer.scaling[segment.member]) for segment in here]
         weights = [weight for segment in here for weight in _factors(layer, str(segment.member), x_ND.dtype)]
-        return add_products(base_ND, x_ND, spans, weights).unsqueeze(0) if here else base_ND.unsqueeze(0)
+        return layer_with_products(layer.base_layer, plain_ND, x_ND, spans, weights).unsqueeze(0)
 
     return forward
 
@@ -249,46 +250,6 @@ def _row_norms(base: nn.Module, a_RI: Tensor, b_OR: Tensor, scaling: float) -> T
     return cast(Tensor, square_O.clamp_min(0).sqrt())
 
 
-def attend_within_rows(
-    module: nn.Module,
-    query_1HND: Tensor,
-    key_1HND: Tensor,
-    value_1HND: Tensor,
-    attention_mask: Tensor | None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """Causal attention in which each row sees itself only; rows are padded here and nowhere else."""
-    rows: PackedRows = options["packed_rows"]
-    window = options.get("sliding_window")
-    longest = max(rows.lengths)
-    if window is not None and longest > window:
-        raise BaseModelError(
-            f"a row of {longest} tokens exceeds this base's attention window of {window}; "
-            "lower learning.max_tokens to the window"
-        )
-    grids = zip(*(_padded(heads_1HND, rows) for heads_1HND in (query_1HND, key_1HND, value_1HND)), strict=True)
-    attended = torch.cat([_attend(query, key, value, options.get("scaling")) for query, key, value in grids])
-    _, heads, _, size = query_1HND.shape
-    return _apply(_Take, attended, rows.places_N).view(1, -1, heads, size), None
-
-
-def _attend(query_RHLD: Tensor, key_RHLD: Tensor, value_RHLD: Tensor, scale: float | None) -> Tensor:
-    """Attend within each row of one grid; shape (R x L, H x D)."""
-    shared = query_RHLD.shape[1] != key_RHLD.shape[1]
-    attended_RHLD = F.scaled_dot_product_attention(
-        query_RHLD, key_RHLD, value_RHLD, is_causal=True, scale=scale, enable_gqa=shared
-    )
-    return attended_RHLD.transpose(1, 2).flatten(2).flatten(0, 1)
-
-
-def _padded(heads_1HND: Tensor, rows: PackedRows) -> list[Tensor]:
-    """Lay the tokens of each row into its grid, zeros beyond its end; shapes (R, H, L, D)."""
-    _, heads, _, size = heads_1HND.shape
-    tokens = heads_1HND.squeeze(0).transpose(0, 1).flatten(1)  # (N, H x D)
-    cells = _apply(_Put, tokens, rows.places_N, rows.cells).split([count * longest for count, longest in rows.grids])
-    return [grid.view(*shape, heads, size).transpose(1, 2) for grid, shape in zip(cells, rows.grids, strict=True)]
-
-
 def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
     return cast(Tensor, function.apply(*arguments))
 
@@ -319,32 +280,3 @@ class _HeadLosses(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient_TD,) = ctx.saved_tensors
         return gradient_TD * gradients[0][:, None].to(gradient_TD.dtype), None, None, None
-
-
-class _Take(torch.autograd.Function):
-    """Take different rows of a matrix; autograd's own backward would add up as if rows could repeat, which is slow."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        ctx.size = len(matrix)
-        return matrix.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
-        return gradients[0].new_zeros(ctx.size, gradients[0].shape[1]).index_copy_(0, places, gradients[0]), None
-
-
-class _Put(torch.autograd.Function):
-    """Put rows into different places of a matrix of zeros: the transpose of `_Take`."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, places: Tensor, size: int) -> Tensor:
-        ctx.save_for_backward(places)
-        return matrix.new_zeros(size, matrix.shape[1]).index_copy_(0, places, matrix)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (places,) = ctx.saved_tensors
-        return gradients[0].index_select(0, places), None, None

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
-from loramill.pack.forward import LOGITS, Route, attend_within_rows, hidden_states, routed
+from loramill.pack.attention import attend_within_rows
+from loramill.pack.forward import LOGITS, Route, hidden_states, routed
 from loramill.pack.members import Pack
 from loramill.pack.rows import Batch, PackedRows, pack_rows
 from loramill.prompts import Row
