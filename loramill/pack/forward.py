@@ -26,6 +26,7 @@ from loramill.errors import BaseModelError
 from loramill.pack.attention import Take, attend_within_rows
 from loramill.pack.dropout import keep_mask, token_keys
 from loramill.pack.methods import lora_layers
+from loramill.pack.norm import lean_norms
 from loramill.pack.product import Span, layer_with_products
 from loramill.pack.rows import PackedRows, Segment
 
@@ -129,7 +130,8 @@ def routed(
 ) -> Iterator[None]:
     """Let every LoRA layer follow ``route`` and attention stay within rows, or go as ``attend`` says."""
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend or attend_within_rows)
-    forwards = {layer: _lora_forward(layer, number, route) for number, layer in enumerate(lora_layers(model))}
+    forwards: dict[nn.Module, Forward] = {**lean_norms(model)}
+    forwards |= {layer: _lora_forward(layer, number, route) for number, layer in enumerate(lora_layers(model))}
     outer = {layer: _checkpointed(model, layer, forwards) for layer in decoder_layers(model)} if checkpointing else {}
     with _taking(model, forwards | outer):
         yield
