@@ -3,6 +3,7 @@
 ``python -m flows.nightly`` runs it here; ``prefect deployment run nightly/all`` runs it where `make up` serves it.
 """
 
+import time
 from pathlib import Path
 
 from prefect import flow
@@ -17,6 +18,7 @@ from tasks.search import search
 from tasks.split import split
 from tasks.train import train
 from tasks.validate import validate
+from tasks.watching import curfew
 
 
 @flow(name="nightly", validate_parameters=True, on_crashed=[tell_crash])
@@ -72,7 +74,8 @@ def _train_alone(case: Case) -> None:
         return
     step, plan, place = case.memory.step, case.plan, case.place
     where = {"out": place.adapter, "report": place.report("train")}
-    step(train)(plan.train, plan.learning, plan.base, place.splits, place.settings, **where)
+    with curfew(case.until - time.monotonic()):
+        step(train)(plan.train, plan.learning, plan.base, place.splits, place.settings, **where)
 
 
 def _judge(case: Case) -> None:

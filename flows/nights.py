@@ -19,7 +19,7 @@ from loramill.errors import BusyError, LoramillError, TrackingError
 from loramill.pages.morning import DomainNight, Ending
 from loramill.privacy import switch_off_telemetry
 from loramill.reports import disk_full_explained, read_json
-from loramill.tracking import Diary, continue_diary, end_leftovers, find, open_diary
+from loramill.tracking import Diary, continue_diary, end_leftovers, entry_of, open_diary
 from tasks.memory import Memory, data_version, git_commit
 from tasks.notify import notify
 from tasks.progress import say
@@ -293,7 +293,7 @@ def _told(domain: str, error: Exception) -> str:
 
 def _in_service(domain: str) -> str:
     try:
-        version = find(domain, "champion")
+        version = entry_of(domain, "champion")
     except TrackingError as error:
         return f"unknown ({error})"
     return f"version {version.number}" if version is not None else ""

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 from flows.locks import at_work, domain_lock
 from flows.places import Places
+from flows.tend import bury_own
 from loramill.config import Plan, domain_file, domains, load_plan
 from loramill.errors import LoramillError
 from loramill.privacy import switch_off_telemetry
@@ -86,6 +87,8 @@ def here(*domains: str) -> Iterator[None]:
         for domain in domains:
             _plan_of(domain)
         with _server(), disk_full_explained(Path("artifacts")):
+            for line in bury_own():
+                say("flows", line)
             yield
     except LoramillError as error:
         sys.exit(f"\nerror: {error}")

@@ -76,12 +76,38 @@ class Rows:
         return "" if now == own else now
 
 
+def bury_own() -> list[str]:
+    """Write down of runs that were typed here and killed that they are dead; those of a deployment are `make up`'s to revive.
+
+    Nothing that the server says keeps the next run from its work.
+    """
+    try:
+        if not (dead := dead_runs()):
+            return []
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            return [said for run in dead if _is_own(client, run) and (said := _revived(client, run, is_certain=True))]
+    except Exception as error:
+        return [f"could not look after runs that were killed: {str(error) or type(error).__name__}"]
+
+
 def tell_of_rows(version: str) -> None:
     """Emit the event on which prefect.yaml starts a night."""
     from prefect.events import emit_event
 
     resource = {"prefect.resource.id": RESOURCE, "prefect.resource.name": "data.dvc"}
     emit_event(event=EVENT, resource=resource, payload={"md5": version})
+
+
+def _is_own(client: "SyncPrefectClient", run: str) -> bool:
+    """Tell whether a run of this server was started without a deployment."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return client.read_flow_run(UUID(run)).deployment_id is None
+    except (ObjectNotFound, ValueError):
+        return False
 
 
 def _version() -> str:
@@ -110,6 +136,7 @@ def _revived(client: "SyncPrefectClient", run: str, is_certain: bool) -> str:
         return ""
     said = ""
     if kind in {StateType.RUNNING, StateType.PENDING, StateType.CRASHED}:
+        _end_tasks(client, found.id)
         if found.deployment_id is not None and found.run_count < ATTEMPTS:
             client.set_flow_run_state(found.id, AwaitingRetry(message="its process was killed; it goes on"), force=True)
             said = f"the process of run {found.name} was killed: it goes on (attempt {found.run_count + 1})"
@@ -119,3 +146,15 @@ def _revived(client: "SyncPrefectClient", run: str, is_certain: bool) -> str:
             said = f"run {found.name} is dead: {why}"
     bury(run)  # only now: had the server not answered, the run would be looked for again
     return said
+
+
+def _end_tasks(client: "SyncPrefectClient", run: UUID) -> None:
+    """End the task runs of a dead flow run: Prefect leaves those of a killed process running for ever."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    for each in client.read_task_runs(flow_run_filter=of_run):
+        if each.state_type in {StateType.RUNNING, StateType.PENDING}:
+            client.set_task_run_state(each.id, Crashed(message="its process was killed"), force=True)

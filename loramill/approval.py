@@ -12,8 +12,8 @@ from loramill.tracking import (
     champion_number,
     earlier,
     entries,
+    entry_of,
     fetch,
-    find,
     move_champion,
     moves,
     read_audit,
@@ -165,7 +165,7 @@ def whoever() -> str:
 def _asked(domain: str, number: str | None) -> Entry:
     """Return a version, or the challenger."""
     if number is None:
-        challenger = find(domain, "challenger")
+        challenger = entry_of(domain, "challenger")
         if challenger is None:
             raise AdapterError(f"{domain!r} has no challenger yet: `loramill run {domain}` makes one")
         number = challenger.number

@@ -14,7 +14,18 @@ from loramill.records import Record, read_records
 from loramill.reports import write_json
 from loramill.tracking import diary, find
 from tasks.asking import Answers, Questions, ask, choose_questions
-from tasks.measuring import contradictions, forgetting, judged, measures, name, recitations, rule_rates
+from tasks.measuring import (
+    contradictions,
+    forgetting,
+    judged,
+    measures,
+    name,
+    personal_values,
+    recitations,
+    rule_rates,
+    shown_answers,
+    without,
+)
 from tasks.progress import say
 from tasks.stage import run_as_stage
 
@@ -109,19 +120,24 @@ def _measured(
     test: Sequence[Record],
     train: Sequence[Record],
 ) -> dict[str, Any]:
-    """Return all sections that rest on answers, and what the adapter costs elsewhere."""
+    """Return all sections that rest on answers, and what the adapter costs elsewhere.
+
+    Answers are measured as they were said. What is written of them, or sent, has placeholders for personal data.
+    """
     members, tokens = list(losses), manifest.training["learning"]["tokens_per_pass"]
     questions = choose_questions(config, test, train)
     answers = ask(pack, members, questions, config.max_new_tokens, tokens)
     rates = rule_rates(config, questions, answers)
+    values = personal_values(questions, answers)
+    shown = shown_answers(answers, values)
     return {
         **measures(config, losses, questions, answers, rates),
-        "rules": {member: found.told() for member, found in rates.items()},
+        "rules": without({member: found.told() for member, found in rates.items()}, values),
         "recitation": recitations(config, questions, answers, train),
         "general": forgetting(pack, members, config.forgetting, tokens),
-        "contradictions": contradictions(questions, answers),
-        "judge": judged(config, questions, answers),
-        "answers": _answers(questions, answers),
+        "contradictions": without(contradictions(questions, answers), values),
+        "judge": judged(config, questions, shown),
+        "answers": _answers(questions, shown),
     }
 
 

@@ -1,7 +1,7 @@
 """What ``evaluate`` makes of losses and answers: one section of the scores per function."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,13 +82,14 @@ def recitations(
     from loramill.evaluation.recitation import recitation
 
     learnt = [turn.text for record in train for turn in record.messages if turn.role == "assistant"]
-    base = members[None]
+    shown = shown_answers(members, personal_values(questions, members))  # half a number may be the longest passage
+    base = shown[None]
     found = {}
-    for member, answers in members.items():
+    for member, answers in shown.items():
         trained = _answered(questions.training, answers.training, base.training if member else [], with_reference=False)
         tested = _answered(questions.test, answers.test, base.test if member else [], with_reference=True)
         told = recitation(config.recitation, trained, tested, learnt).told()
-        personal = list(_personal(questions, answers, "\n".join(learnt)))
+        personal = list(_personal(questions, members[member], "\n".join(learnt)))
         found[name(member)] = told | {"personal": personal, "asked": len(trained)}
     return found
 
@@ -151,8 +152,7 @@ def _personal(questions: Questions, answers: Answers, learnt: str) -> Iterator[d
     """Yield answers that hold personal data which nobody gave, with placeholders in its place."""
     from loramill.data.redact import find_personal, redact_text
 
-    said = [*answers.test, *answers.training, *answers.reworded, *answers.canaries]
-    for record, each in zip(questions.all, said, strict=True):
+    for record, each in zip(questions.all, _said(answers), strict=True):
         before = "\n".join(message.content for message in record.asked)
         spans = [span for span in find_personal(each.text, PRIVATE) if each.text[span.start : span.end] not in before]
         if spans:
@@ -162,6 +162,63 @@ def _personal(questions: Questions, answers: Answers, learnt: str) -> Iterator[d
                 "kinds": sorted({span.kind for span in spans}),
                 "learnt": any(each.text[span.start : span.end] in learnt for span in spans),
             }
+
+
+def personal_values(questions: Questions, members: Members) -> dict[str, str]:
+    """Return all personal data that a member said and nobody gave, with the placeholder of each."""
+    found: dict[str, str] = {}
+    for answers in members.values():
+        for record, each in zip(questions.all, _said(answers), strict=True):
+            found |= _values(each.text, "\n".join(message.content for message in record.asked))
+    return found
+
+
+def _values(text: str, before: str) -> dict[str, str]:
+    """Look again until nothing is found: what was hidden under a longer neighbour comes to light in the next round."""
+    from loramill.data.redact import find_personal
+    from loramill.data.redact.placeholders import Placeholders
+
+    found: dict[str, str] = {}
+    names = Placeholders.of([text])
+    while fresh := {
+        value: names.name(span.kind, value)
+        for span in find_personal(text, PRIVATE)
+        if (value := text[span.start : span.end]) not in before
+    }:
+        found |= fresh
+        text = without(text, fresh)
+    return found
+
+
+def without(content: Any, values: Mapping[str, str]) -> Any:
+    """Return what is to be written, with placeholders in the place of personal data."""
+    if isinstance(content, str):
+        for value in sorted(values, key=len, reverse=True):
+            content = content.replace(value, values[value])
+        return content
+    if isinstance(content, Mapping):
+        return {key: without(each, values) for key, each in content.items()}
+    if isinstance(content, list | tuple):
+        return [without(each, values) for each in content]
+    return content
+
+
+def shown_answers(members: Members, values: Mapping[str, str]) -> dict[str | None, Answers]:
+    """Return the answers as they may be shown, kept and sent."""
+
+    def shown(given: "Sequence[Said]") -> "list[Said]":
+        return [replace(each, text=without(each.text, values)) for each in given]
+
+    return {
+        member: Answers(
+            shown(each.test), shown(each.training), shown(each.reworded), shown(each.canaries), each.seconds
+        )
+        for member, each in members.items()
+    }
+
+
+def _said(answers: Answers) -> "list[Said]":
+    return [*answers.test, *answers.training, *answers.reworded, *answers.canaries]
 
 
 def _twins(records: Sequence[Record]) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from loramill.records import Record
 from loramill.reports import write_json
 from loramill.training.watch import recitation
+from tasks.measuring import PRIVATE
 
 if TYPE_CHECKING:
     from loramill.pack.members import Pack
@@ -46,6 +47,7 @@ class Probes:
 
     def ask(self, member: str | None, step: int) -> list[Answer]:
         """Return every probe's answer by a member, or by the bare base, and keep them all in the file as JSON."""
+        from loramill.data.redact import redact_text
         from loramill.pack.speak import answer
 
         given = [
@@ -53,7 +55,7 @@ class Probes:
                 probe=number,
                 step=step,
                 speaker=member or BASE,
-                answer=answer(self._pack, member, record.asked, PROBE_TOKENS, tools=record.tools),
+                answer=redact_text(answer(self._pack, member, record.asked, PROBE_TOKENS, tools=record.tools), PRIVATE),
                 question=record.question,
                 reference=record.answer,
             )

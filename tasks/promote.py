@@ -14,10 +14,11 @@ from prefect.cache_policies import NO_CACHE
 
 from loramill.config import PromoteConfig
 from loramill.errors import AdapterError, DataError
-from loramill.evaluation.gates import Decision, Ruling, Standing, rule
+from loramill.evaluation.gates import Gate, Ruling, Standing, kept, rule
+from loramill.evaluation.plain import plain_words, told
 from loramill.records import read_records
 from loramill.reports import digest_of_file, read_json, write_json
-from loramill.tracking import Version, diary, entries, find, move_champion, point, register, tag, write_audit
+from loramill.tracking import Entry, diary, entries, entry_of, move_champion, point, register, tag, write_audit
 from tasks.pages import write_proof_page
 from tasks.progress import say
 from tasks.stage import run_as_stage
@@ -46,7 +47,7 @@ def promote(config: PromoteConfig, adapter: Path, scores: Path, out: Path, split
 
     manifest, content = read_manifest(adapter), read_json(scores)
     _check(manifest, content, scores, splits)
-    champion = find(manifest.domain, "champion")
+    champion = entry_of(manifest.domain, "champion")
     version = _registered(adapter, manifest, content, scores)
     point("challenger", version)
     ruling = rule(config, content, _standing(manifest, version, champion))
@@ -78,7 +79,7 @@ def _ids(content: Mapping[str, Any]) -> list[str]:
     return [row["id"] for row in content.get("per_row", [])]
 
 
-def _registered(adapter: Path, manifest: "Manifest", content: Mapping[str, Any], scores: Path) -> Version:
+def _registered(adapter: Path, manifest: "Manifest", content: Mapping[str, Any], scores: Path) -> Entry:
     """Store a copy whose passport holds the scores too; the folder that was trained stays as DVC knows it.
 
     An adapter that was evaluated again is registered already: its sealed passport keeps the first scores, the tags the last.
@@ -114,38 +115,39 @@ def _registered(adapter: Path, manifest: "Manifest", content: Mapping[str, Any],
         )
 
 
-def _standing(manifest: "Manifest", version: Version, champion: Version | None) -> Standing:
+def _standing(manifest: "Manifest", version: Entry, champion: Entry | None) -> Standing:
     entry = next((each for each in entries(manifest.domain) if each.number == version.number), None)
     return Standing(
         domain=manifest.domain,
         champion=champion.digest if champion else None,
         is_champion=champion is not None and champion.digest == manifest.digest,
-        barred=entry.barred if entry else "",
+        retired=entry.retired if entry else "",
+        rejected=entry.rejected if entry else "",
         learnt=frozenset(manifest.rows),
     )
 
 
-def _moved(ruling: Ruling, version: Version, champion: Version | None) -> Ruling:
+def _moved(ruling: Ruling, version: Entry, champion: Entry | None) -> Ruling:
     """Move the alias from the champion that the scores were made against; if another one is there now, nothing is proven."""
     before, why = champion.number if champion else None, "; ".join(ruling.reasons)
     try:
         if move_champion(version.domain, version.number, before=before, kind="promoted", by="gates", reason=why):
             return ruling
     except AdapterError as error:  # rejected or retired while it was judged
-        kept: Decision = "kept the champion" if champion else "no champion yet"
-        return Ruling(kept, (*ruling.reasons, f"failed: {error}"), ("allowed",))
-    lost = "failed: another promotion was quicker, and nothing is known against its champion; evaluate again"
-    return Ruling("not judged", (*ruling.reasons, lost), ("same champion",))
+        barred = Gate("allowed", "barred meanwhile", False, str(error), {"why": str(error)})
+        return Ruling(kept(champion.number if champion else None), (*ruling.gates, barred))
+    lost = "another promotion was quicker, and nothing is known against its champion; evaluate again"
+    return Ruling("not judged", (*ruling.gates, Gate("same champion", "overtaken", False, lost)))
 
 
 def _deciding(ruling: Ruling) -> str:
-    """Return the reason that a person wants to see: the first that failed, else the last proof."""
-    failed = [reason for reason in ruling.reasons if reason.startswith("failed")]
-    proofs = [reason for reason in ruling.reasons if ": against " in reason]
-    return failed[0] if failed else (proofs or ruling.reasons)[-1]
+    """Return the reason that a person wants to see: the first gate that failed, else the last proof."""
+    failed = [gate for gate in ruling.asked if not gate.is_passed]
+    proofs = [gate for gate in ruling.asked if gate.kind == "over"]
+    return failed[0].words if failed else (proofs or ruling.asked)[-1].words
 
 
-def _note(out: Path, version: Version, before: Version | None, ruling: Ruling) -> None:
+def _note(out: Path, version: Entry, before: Entry | None, ruling: Ruling) -> None:
     facts = {
         "decision": ruling.decision,
         "reasons": list(ruling.reasons),
@@ -156,7 +158,8 @@ def _note(out: Path, version: Version, before: Version | None, ruling: Ruling) -
     }
     tag(version.domain, version.number, {"decision": ruling.decision, "gates_failed": ", ".join(ruling.failed)})
     write_audit(out.parent.parent / "audit.jsonl", {"action": "judged", "by": "gates", **facts})
-    write_json(out, facts)
+    plain = plain_words()
+    write_json(out, facts | {"gates": [told(gate, plain) for gate in ruling.gates]})
     diary().note({"decision": ruling.decision, "registered_version": version.number})
     diary().file(out, "reports")
 

@@ -4,6 +4,8 @@ Watching never costs the training anything but a little time: what fails here is
 """
 
 import math
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 SHOWN_CHARS: Final = 48
 """Characters of an answer in the terminal; the table has them all."""
+UNTIL: Final = "LORAMILL_UNTIL"
+"""Environment variable: the moment (`time.time`) after which a training ends; its processes, if it has several, hear it too."""
 LOOK_STEPS: Final = 20
 """Steps between two looks at the curves, besides the one after each epoch."""
 
@@ -53,6 +57,19 @@ def watching(config: TrainConfig, lesson: "Lesson", course: "Course", out: Path,
             watch.end()
 
 
+@contextmanager
+def curfew(seconds: float) -> Iterator[None]:
+    """Let trainings that begin in this block end with the epoch they are in when the time is up; their best so far is kept."""
+    if math.isinf(seconds):
+        yield
+        return
+    os.environ[UNTIL] = str(time.time() + seconds)
+    try:
+        yield
+    finally:
+        del os.environ[UNTIL]
+
+
 class Watch:
     """The listener of a course that is trained alone."""
 
@@ -62,6 +79,9 @@ class Watch:
         self._board: Board | None = None
         self._entries = _Entries()
         self._epochs: list[float] = []
+        self._until = float(os.environ.get(UNTIL, "inf"))
+        self.is_cut = False
+        """Whether the time was up before the training was done."""
         self.warnings: dict[Kind, str] = {}
         """What was said, each kind once."""
 
@@ -99,14 +119,15 @@ class Watch:
             self._ask(self._course.name, step)
 
     def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
-        """Draw the point, look for something to warn of, let MLflow have what is new; prune nothing."""
+        """Draw the point, look for something to warn of, let MLflow have what is new; tell whether the time is up."""
         self._bar.on_epoch(name, epoch, validation_loss)
         self._epochs.append(validation_loss)
         self._entries.add({"validation_loss": validation_loss}, epoch)
         self._draw({"loss/validation": validation_loss}, epoch * self._course.steps_per_epoch)
         self._look()
         self._entries.write()
-        return False
+        self.is_cut = epoch > 0 and time.time() > self._until
+        return self.is_cut
 
     def on_end(self, outcome: "Outcome") -> None:
         """Judge the whole course, the part before a restart included, and give MLflow the rest."""
@@ -232,15 +253,17 @@ class _Entries:
         self._answers += given
 
     def write(self, *, again: bool = False) -> None:
-        """Give MLflow what is new; once it did not take something, only ``again`` tries: each try may wait for seconds."""
-        self._is_heard = self._is_heard or again
+        """Give the diary what is new; once MLflow did not take something, only ``again`` does: each try may wait for seconds.
+
+        What MLflow does not take, the diary keeps for it.
+        """
         for name, values in self._fresh.items():
-            if values and self._is_heard:
+            if values and (self._is_heard or again):
                 self._is_heard = diary().curve(name, values)
-                self._fresh[name] = {} if self._is_heard else values
-        if self._answers and self._is_heard:
+                self._fresh[name] = {}
+        if self._answers and (self._is_heard or again):
             self._is_heard = diary().table("probes", [asdict(each) for each in self._answers])
-            self._answers = [] if self._is_heard else self._answers
+            self._answers = []
 
 
 def _run_name() -> str:

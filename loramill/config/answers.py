@@ -45,8 +45,12 @@ class AnswerRule(Section):
 
     name: str = Field(min_length=1)
     """How reports call the rule."""
+    name_zh: str | None = Field(default=None, min_length=1)
+    """How the Chinese side of a page calls it; none takes ``name``."""
     reason: str = Field(min_length=1)
     """Why it is there: read by whoever sees an answer fail."""
+    reason_zh: str | None = Field(default=None, min_length=1)
+    """The same for the Chinese side; none takes ``reason``."""
     when: Patterns = ()
     """The rule concerns only questions in which one of these stands; empty concerns all."""
     must: Patterns = ()

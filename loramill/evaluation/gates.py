@@ -4,7 +4,7 @@ A gate without a figure says "not measured"; the configuration says whether that
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Final, Literal
 
@@ -18,6 +18,8 @@ Decision = Literal[
 ]
 Scores = Mapping[str, Any]
 """What ``evaluate`` left."""
+MEASURES: Final = ("loss", "chrf", "rouge_l", "rules")
+"""What ``promote.no_worse`` may name."""
 RECITED: Final = "training answers by heart"
 
 
@@ -30,8 +32,10 @@ class Standing:
     """Digest of the champion in service now."""
     is_champion: bool = False
     """The challenger is that champion."""
-    barred: str = ""
-    """Why a person or a removed row keeps it from serving; empty if nothing does."""
+    retired: str = ""
+    """Why a removed row keeps it from serving for ever; empty if none does."""
+    rejected: str = ""
+    """Who rejected it and why; empty if nobody did."""
     learnt: frozenset[str] = frozenset()
     """Ids of the rows that it learnt."""
 
@@ -41,8 +45,17 @@ class Gate:
     """What one gate says."""
 
     name: str
-    is_passed: bool
+    kind: str
+    """Its sentence for a person who knows the domain, in `loramill.evaluation.plain`."""
+    is_passed: bool | None
+    """None: the configuration does not ask for it."""
     said: str
+    """The gate in technical words."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the sentence says of this case."""
+    value: float | str | None = None
+    limit: float | str | None = None
+    """What ``value`` was held against."""
     is_measured: bool = True
 
     @property
@@ -54,12 +67,25 @@ class Gate:
 
 @dataclass(frozen=True)
 class Ruling:
-    """The decision, and each gate in plain words."""
+    """The decision, and every gate."""
 
     decision: Decision
-    reasons: tuple[str, ...]
-    failed: tuple[str, ...] = ()
-    """Names of the gates that were not passed."""
+    gates: tuple[Gate, ...]
+
+    @property
+    def asked(self) -> tuple[Gate, ...]:
+        """The gates that the configuration asks for."""
+        return tuple(gate for gate in self.gates if gate.is_passed is not None)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Each gate that was asked in one line."""
+        return tuple(gate.words for gate in self.asked)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the gates that were not passed."""
+        return tuple(gate.name for gate in self.asked if not gate.is_passed)
 
 
 def rule(config: PromoteConfig, scores: Scores, standing: Standing) -> Ruling:
@@ -68,15 +94,20 @@ def rule(config: PromoteConfig, scores: Scores, standing: Standing) -> Ruling:
     Scores that were made against another champion than the one in service decide nothing: it is evaluated again.
     """
     if standing.is_champion:
-        return Ruling("already champion", ("this adapter is the champion in service",))
+        return Ruling(
+            "already champion", (Gate("in service", "in service", True, "this adapter is the champion in service"),)
+        )
     if stale := _stale(scores, standing):
-        return Ruling("not judged", (f"failed: {stale}",), ("same champion",))
-    gates = tuple(_gates(config, scores, standing))
-    failed = tuple(gate.name for gate in gates if not gate.is_passed)
-    reasons = tuple(gate.words for gate in gates)
-    if failed:
-        return Ruling("kept the champion" if standing.champion else "no champion yet", reasons, failed)
-    return Ruling("promoted" if config.approval == "none" else "waits for approval", reasons)
+        return Ruling("not judged", (Gate("same champion", "stale", False, stale),))
+    ruling = Ruling(
+        "promoted" if config.approval == "none" else "waits for approval", tuple(_gates(config, scores, standing))
+    )
+    return replace(ruling, decision=kept(standing.champion)) if ruling.failed else ruling
+
+
+def kept(champion: str | None) -> Decision:
+    """Return what a gate that was not passed leads to."""
+    return "kept the champion" if champion else "no champion yet"
 
 
 def drops(paired: Paired, reference: str, measures: tuple[str, ...]) -> dict[str, float]:
@@ -100,14 +131,19 @@ def drops(paired: Paired, reference: str, measures: tuple[str, ...]) -> dict[str
 
 
 def _gates(config: PromoteConfig, scores: Scores, standing: Standing) -> Iterator[Gate]:
-    if standing.barred:
-        yield Gate("allowed", False, standing.barred)
+    yield from _allowed(standing)
     yield from _held_out(scores, standing)
     yield from _proofs(config, scores, standing)
     yield from _guards(config, scores)
-    yield from (
-        gate for gate in (_forgetting(config, scores), _rules(config, scores), _recitation(config, scores)) if gate
-    )
+    yield _forgetting(config, scores)
+    yield _rules(config, scores)
+    yield _recitation(config, scores)
+
+
+def _allowed(standing: Standing) -> Iterator[Gate]:
+    for kind, why in (("it was retired", standing.retired), ("a person rejected it", standing.rejected)):
+        if why:
+            yield Gate("allowed", kind, False, f"{kind}: {why}", {"why": why})
 
 
 def _stale(scores: Scores, standing: Standing) -> str:
@@ -122,7 +158,8 @@ def _stale(scores: Scores, standing: Standing) -> str:
 def _held_out(scores: Scores, standing: Standing) -> Iterator[Gate]:
     known = [row["id"] for row in scores.get("per_row", []) if row.get("id") in standing.learnt]
     if known:
-        yield Gate("held out", False, f"{len(known)} of the test rows were learnt, {known[0]} among them; split again")
+        said = f"{len(known)} of the test rows were learnt, {known[0]} among them; split again"
+        yield Gate("held out", "held out", False, said, {"count": str(len(known))}, len(known), 0)
 
 
 def _proofs(config: PromoteConfig, scores: Scores, standing: Standing) -> Iterator[Gate]:
@@ -136,6 +173,7 @@ def _proofs(config: PromoteConfig, scores: Scores, standing: Standing) -> Iterat
         return
     yield Gate(
         "over champion",
+        "not compared",
         False,
         f"champion {standing.champion[:12]} was not compared with: it is newer than the scores, stands on another base, is of "
         f"another kind or cannot be read. Evaluate again (`{_again(standing)}`); or a person decides: "
@@ -149,11 +187,14 @@ def _again(standing: Standing) -> str:
 
 
 def _proof(reference: str, asked: str, verdicts: Mapping[str, Mapping[str, Any]]) -> Gate:
+    name, facts = f"over {reference}", {"reference": reference, "asked": asked}
     if reference not in verdicts:
-        return Gate(f"over {reference}", False, f"no verdict against {reference}", is_measured=False)
-    said = verdicts[reference]["outcome"]
-    good = said == "better" or (asked == "not worse" and said != "worse")
-    return Gate(f"over {reference}", good, f"against {reference} the test rows say {said!r}, asked for {asked!r}")
+        said = f"no verdict against {reference}"
+        return Gate(name, "no verdict", False, said, facts, limit=asked, is_measured=False)
+    outcome = verdicts[reference]["outcome"]
+    good = outcome == "better" or (asked == "not worse" and outcome != "worse")
+    said = f"against {reference} the test rows say {outcome!r}, asked for {asked!r}"
+    return Gate(name, "over", good, said, facts | {"outcome": outcome}, outcome, asked)
 
 
 def _guards(config: PromoteConfig, scores: Scores) -> Iterator[Gate]:
@@ -162,42 +203,46 @@ def _guards(config: PromoteConfig, scores: Scores) -> Iterator[Gate]:
     reference = "champion" if "champion" in scores.get("verdicts", {}) else "base"
     found = drops(paired, reference, config.no_worse)
     for measure in config.no_worse:
-        name = f"no drop of {measure}"
+        name, facts = f"no drop of {measure}", {"measure": measure, "reference": reference}
         if measure not in found:
-            yield _unmeasured(config, name, f"{measure} against {reference}")
+            yield _unmeasured(config, name, f"{measure} against {reference}", facts)
             continue
         challenger, other = _same_rows(paired[measure], reference)
-        mean = fmean(challenger) - fmean(other)
-        yield Gate(
-            name,
-            found[measure] > config.harm,
-            f"{measure} against {reference} {mean:+.3f} in the mean, p of a drop {found[measure]:.4f} (limit {config.harm})",
-        )
+        mean, chance = f"{fmean(challenger) - fmean(other):+.3f}", found[measure]
+        said = f"{measure} against {reference} {mean} in the mean, p of a drop {chance:.4f} (limit {config.harm})"
+        facts |= {"mean": mean, "chance": f"{chance:.4f}", "limit": str(config.harm)}
+        yield Gate(name, "no drop", chance > config.harm, said, facts, chance, config.harm)
+    for measure in MEASURES:
+        if measure not in config.no_worse:
+            yield _not_asked(f"no drop of {measure}", "no drop", {"measure": measure, "reference": reference})
 
 
-def _forgetting(config: PromoteConfig, scores: Scores) -> Gate | None:
+def _forgetting(config: PromoteConfig, scores: Scores) -> Gate:
     if not config.forgetting:
-        return None
+        return _not_asked("forgetting")
     general = scores.get("general")
     if not general:
         return _unmeasured(config, "forgetting", "loss on everyday questions")
-    said = f"loss on everyday questions rose by {general['rise']:.3f} nats per token, budget {general['budget']:.3f}"
-    return Gate("forgetting", bool(general["within"]), said)
+    rise, budget = general["rise"], general["budget"]
+    said = f"loss on everyday questions rose by {rise:.3f} nats per token, budget {budget:.3f}"
+    facts = {"rise": f"{rise:.3f}", "budget": f"{budget:.3f}"}
+    return Gate("forgetting", "forgetting", bool(general["within"]), said, facts, rise, budget)
 
 
-def _rules(config: PromoteConfig, scores: Scores) -> Gate | None:
-    if config.min_rules is None:
-        return None
+def _rules(config: PromoteConfig, scores: Scores) -> Gate:
+    asked = config.min_rules
+    if asked is None:
+        return _not_asked("rules")
     rate = scores.get("rules", {}).get("challenger", {}).get("pass_rate")
     if rate is None:
         return _unmeasured(config, "rules", "share of answers that keep every rule")
-    said = f"{rate:.0%} of the answers keep every rule, asked for {config.min_rules:.0%}"
-    return Gate("rules", rate >= config.min_rules, said)
+    said = f"{rate:.0%} of the answers keep every rule, asked for {asked:.0%}"
+    return Gate("rules", "rules", rate >= asked, said, {"share": f"{rate:.0%}", "asked": f"{asked:.0%}"}, rate, asked)
 
 
-def _recitation(config: PromoteConfig, scores: Scores) -> Gate | None:
+def _recitation(config: PromoteConfig, scores: Scores) -> Gate:
     if not config.recitation:
-        return None
+        return _not_asked("recitation")
     found = scores.get("recitation", {}).get("challenger")
     if not found:
         return _unmeasured(config, "recitation", RECITED)
@@ -205,11 +250,18 @@ def _recitation(config: PromoteConfig, scores: Scores) -> Gate | None:
     what = [word for word, is_so in (("training answers", found["recites"]), ("personal data", private)) if is_so]
     if not what and found.get("asked") == 0:  # scores of earlier versions do not say how many were asked
         return _unmeasured(config, "recitation", f"{RECITED}: no training question was asked")
-    return Gate("recitation", not what, f"recites {' and '.join(what) or 'nothing'} of its training rows")
+    recited = " and ".join(what) or "nothing"
+    said = f"recites {recited} of its training rows"
+    return Gate("recitation", "recitation", not what, said, {"what": recited}, recited, "nothing")
 
 
-def _unmeasured(config: PromoteConfig, name: str, what: str) -> Gate:
-    return Gate(name, config.unmeasured == "pass", what, is_measured=False)
+def _unmeasured(config: PromoteConfig, name: str, what: str, facts: Mapping[str, str] | None = None) -> Gate:
+    kind = f"{'no drop' if facts else name}, not measured"
+    return Gate(name, kind, config.unmeasured == "pass", what, facts or {}, is_measured=False)
+
+
+def _not_asked(name: str, kind: str = "", facts: Mapping[str, str] | None = None) -> Gate:
+    return Gate(name, f"{kind or name}, not measured", None, "not asked", facts or {}, is_measured=False)
 
 
 def _same_rows(members: Mapping[str, Any], reference: str) -> tuple[Losses, Losses]:

@@ -1,18 +1,17 @@
 """The proof, for a person who knows the domain and no machine learning: verdict, answers, rules, what to write next."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Final
 
 from loramill.evaluation.advice import advise, rows_needed
 from loramill.evaluation.examples import ORDER, SHOWN, Scores, examples, opponent, row_gains
 from loramill.evaluation.pictures import draw_curves, draw_gains
+from loramill.evaluation.plain import TEMPLATES, plain_words
 from loramill.pages.render import render
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
 FAILING: Final = 20
 """Answers listed that break a rule; the scores hold all."""
 PASSAGES: Final = 5
@@ -20,9 +19,6 @@ SAMENESS: Final = 0.25
 """Share of answers with one untaught phrase from which a reader is warned, whatever the verdict."""
 ENDLESS: Final = 0.8
 """Share of answers that end by themselves below which a reader is warned."""
-
-Words = Mapping[str, str]
-"""The same in Chinese (``zh``) and English (``en``)."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +42,6 @@ class Claim:
     picture: str | None
 
 
-@dataclass(frozen=True)
-class Said:
-    """One gate in plain words."""
-
-    is_passed: bool
-    is_measured: bool
-    words: Words | None
-    reason: str
-    """The gate's own sentence."""
-
-
 def proof_page(scores: Scores, ruling: Mapping[str, Any] | None = None, curves: Mapping[str, Any] | None = None) -> str:
     """Return the proof as one self-contained HTML file, in Chinese and English.
 
@@ -65,7 +50,7 @@ def proof_page(scores: Scores, ruling: Mapping[str, Any] | None = None, curves: 
         ruling: what ``promote`` left; none, or one about another adapter, says that nothing is decided yet.
         curves: ``train`` (loss per step) and ``validation`` (loss before the first and after each epoch).
     """
-    plain = _plain_words()
+    plain = plain_words()
     decided = ruling if ruling and ruling.get("adapter") == scores.get("challenger") else None
     shown = examples(scores)
     values = {
@@ -81,7 +66,7 @@ def proof_page(scores: Scores, ruling: Mapping[str, Any] | None = None, curves: 
         "cautions": _cautions(scores),
         "ruling": decided,
         "decision": plain["decisions"].get((decided or {}).get("decision")),
-        "gates": [_said(str(reason), plain) for reason in (decided or {}).get("reasons") or []],
+        "gates": _gates(decided or {}),
         "examples": [(each, times(each.gain)) for each in shown],
         "chosen": len(shown) if any(each.place for each in shown) else 0,
         "shown": SHOWN,
@@ -109,13 +94,6 @@ def times(gain: float | None) -> str | None:
     if factor >= 1000:
         return "> 1,000"
     return f"{factor:,.0f}" if factor >= 100 else f"{factor:.1f}" if factor >= 3 else f"{factor:.2f}"
-
-
-def _plain_words() -> dict[str, Any]:
-    import yaml
-
-    content: dict[str, Any] = yaml.safe_load((TEMPLATES / "proof_words.yaml").read_text(encoding="utf-8"))
-    return content
 
 
 def _claims(scores: Scores) -> list[Claim]:
@@ -157,24 +135,11 @@ def _cautions(scores: Scores) -> list[dict[str, Any]]:
     return found
 
 
-def _said(reason: str, plain: Mapping[str, Any]) -> Said:
-    """Return a gate's sentence in both languages; one that is not known is shown as it is."""
-    mark, _, sentence = reason.partition(": ")
-    if not mark.startswith(("passed", "failed")):
-        mark, sentence = "passed", reason
-    words = None
-    for gate in plain["gates"]:
-        if found := re.fullmatch(gate["said"], sentence, re.DOTALL):
-            words = {language: _filled(gate[language], found, plain["terms"], language) for language in ("zh", "en")}
-            break
-    return Said(mark.startswith("passed"), "not measured" not in mark, words, sentence)
-
-
-def _filled(words: str, found: "re.Match[str]", terms: Mapping[str, Words], language: str) -> str:
-    """Put what a sentence said into the words of a language."""
-    for name, value in found.groupdict().items():
-        words = words.replace(f"{{{name}}}", terms[value][language] if value in terms else value)
-    return words
+def _gates(ruling: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the gates; those of an earlier version, which left no data, in its own words."""
+    if "gates" in ruling:
+        return list(ruling["gates"])
+    return [{"passed": None, "zh": "", "said": str(reason)} for reason in ruling.get("reasons") or []]
 
 
 def _sections(scores: Scores) -> dict[str, Any]:
@@ -184,6 +149,7 @@ def _sections(scores: Scores) -> dict[str, Any]:
     mine = rules.get("challenger") or {}
     return {
         "rules": _rule_rows(rules),
+        "chinese": {each["rule"]: each["name_zh"] for each in mine.get("by_rule") or [] if each.get("name_zh")},
         "rates": {member: found for member, found in rules.items() if found.get("pass_rate") is not None},
         "failing": (mine.get("failing") or [])[:FAILING],
         "failing_count": len(mine.get("failing") or []),

@@ -51,6 +51,8 @@ class RuleRate:
     rows: int
     low: float
     high: float
+    name_zh: str | None = None
+    reason_zh: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,9 @@ def _rule_rate(rule: AnswerRule, rows: Sequence[Mapping[str, str | None]]) -> Ru
     concerned = [row[rule.name] for row in rows if rule.name in row]
     passed = sum(problem is None for problem in concerned)
     low, high = interval(passed, len(concerned))
-    return RuleRate(rule.name, rule.reason, rule.weight, passed, len(concerned), low, high)
+    return RuleRate(
+        rule.name, rule.reason, rule.weight, passed, len(concerned), low, high, rule.name_zh, rule.reason_zh
+    )
 
 
 def _share(checks: Sequence[Check], row: Mapping[str, str | None]) -> float:

@@ -53,9 +53,20 @@ def _verdict(content: dict[str, Any], ruling: dict[str, Any]) -> Text:
     text.append("decision: ")
     text.append(ruling["decision"], style="bold")
     text.append(f" (registered as version {ruling['version']}, adapter {ruling['adapter'][:12]})")
-    for reason in ruling["reasons"]:
-        text.append(f"\n  {reason}")
+    for line in _gates(ruling):
+        text.append(f"\n  {line}")
     return text
+
+
+def _gates(ruling: dict[str, Any]) -> list[str]:
+    """Return a line for each gate that was asked; those of an earlier version, which left no data, in its own words."""
+    if "gates" not in ruling:
+        return list(ruling["reasons"])
+    asked = [gate for gate in ruling["gates"] if gate["passed"] is not None]
+    return [
+        f"{'passed' if gate['passed'] else 'failed'}{'' if gate['measured'] else ', not measured'}: {gate['en']}"
+        for gate in asked
+    ]
 
 
 def _answers(content: dict[str, Any]) -> Table:

@@ -51,14 +51,19 @@ class Entry:
         return self.tags.get("retired", "")
 
     @property
+    def rejected(self) -> str:
+        """Who said that no gate may let it serve, and why; empty if nobody did."""
+        return self.tags.get("rejected", "")
+
+    @property
     def barred(self) -> str:
         """Why no gate may let it serve; empty if they may."""
         if self.retired:
             return f"it was retired: {self.retired}"
-        return f"a person rejected it: {self.tags['rejected']}" if self.tags.get("rejected") else ""
+        return f"a person rejected it: {self.rejected}" if self.rejected else ""
 
 
-def register(adapter: Path, *, digest: str, facts: Mapping[str, object], metrics: Mapping[str, float]) -> Version:
+def register(adapter: Path, *, digest: str, facts: Mapping[str, object], metrics: Mapping[str, float]) -> Entry:
     """Store an adapter folder and make it the next version of its domain; the same digest is registered once only.
 
     ``facts`` become tags, of a version that is registered already too.
@@ -73,10 +78,10 @@ def register(adapter: Path, *, digest: str, facts: Mapping[str, object], metrics
             known = _by_digest(owner.domain, digest)
             version = known or _stored(adapter, {**facts, "digest": digest}, metrics)
             _tag(owner.domain, version.version, facts)
-            return _version(owner.domain, version)
+            return described(owner.domain, str(version.version))
 
 
-def point(alias: Alias, version: Version) -> None:
+def point(alias: Alias, version: Version | Entry) -> None:
     """Let an alias of the domain name this version; ``champion`` moves by `move_champion` only.
 
     Raises:
@@ -87,7 +92,7 @@ def point(alias: Alias, version: Version) -> None:
 
 
 def find(domain: str, alias: Alias) -> Version | None:
-    """Return the version that an alias names, if any.
+    """Return the version that an alias names, if any, with its files: a store elsewhere sends them. See `entry_of`.
 
     Raises:
         TrackingError: the registry did not answer.
@@ -96,6 +101,18 @@ def find(domain: str, alias: Alias) -> Version | None:
         store.prepare_store()
         found = aliased(domain, alias)
         return _version(domain, found) if found is not None else None
+
+
+def entry_of(domain: str, alias: Alias) -> Entry | None:
+    """Return what the registry lists about the version that an alias names, if any; its files stay where they are.
+
+    Raises:
+        TrackingError: the registry did not answer.
+    """
+    with store.answering(f"look up {alias}"):
+        store.prepare_store()
+        found = aliased(domain, alias)
+        return _entry(found) if found is not None else None
 
 
 def fetch(domain: str, number: str) -> Version:

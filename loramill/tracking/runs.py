@@ -16,6 +16,14 @@ from loramill.tracking import outbox, store
 
 log = logging.getLogger("loramill")
 P = ParamSpec("P")
+SLOW_SECONDS: Final = 2.0
+"""A refusal that took longer makes the work wait."""
+PAUSE_SECONDS: Final = 60.0
+"""So long nothing is asked after such a refusal: what is written meanwhile waits on disk, and no step waits for it."""
+
+
+_left_alone: Final[dict[str, float]] = {}
+"""By MLflow's address: until when (`time.monotonic`) nothing is asked there."""
 
 
 def _tolerant(method: Callable[Concatenate["Diary", P], None]) -> Callable[Concatenate["Diary", P], bool]:
@@ -25,15 +33,25 @@ def _tolerant(method: Callable[Concatenate["Diary", P], None]) -> Callable[Conca
     def write(diary: "Diary", /, *args: P.args, **kwargs: P.kwargs) -> bool:
         if not diary.run_id:
             return False
+        began = time.monotonic()
         try:
+            if began < _left_alone.get(store.tracking_uri(), 0.0):
+                raise TimeoutError("it made the work wait a moment ago, and is left alone")
             method(diary, *args, **kwargs)
         except Exception as error:  # whatever MLflow, its database or the disk raise
+            _leave_alone_if_slow(time.monotonic() - began)
             log.warning("the diary missed an entry (%s): %s", method.__name__, store.first_line(error))
             outbox.keep(diary.domain, diary.run_id, method.__name__, args, kwargs)
             return False
         return True
 
     return cast(Callable[Concatenate["Diary", P], bool], write)
+
+
+def _leave_alone_if_slow(seconds: float) -> None:
+    """Begin a pause after a refusal that took so long: a locked database takes 20 s to refuse one entry."""
+    if seconds > SLOW_SECONDS:
+        _left_alone[store.tracking_uri()] = time.monotonic() + PAUSE_SECONDS
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from loramill.records import write_records
 from loramill.reports import read_json, write_json, write_text
 from loramill.trace import trail
 from loramill.tracking import (
-    Version,
+    Entry,
     champion_number,
     entries,
     fetch,
@@ -210,7 +210,7 @@ def _all_told(processes: "list[subprocess.Popen[str]]") -> "list[subprocess.Pope
     return processes
 
 
-def three(place: Path) -> list[Version]:
+def three(place: Path) -> list[Entry]:
     """Three versions, the first of them champion."""
     with open_diary("law", "promote", {"git_commit": "c0ffee"}):
         folders = [sealed_adapter(place / name, name) for name in "abc"]
@@ -298,11 +298,11 @@ def test_a_rejected_challenger_stays_where_it_is(place: Path) -> None:
 
 
 def test_what_was_retired_or_changed_never_serves_again(place: Path) -> None:
-    versions = three(place)
+    three(place)
     take_down("law", ["2"], "learnt row x")
     with pytest.raises(AdapterError, match=r"version 2 of 'law' was retired \(learnt row x\)"):
         approve("law", ME, "2", place)
-    (versions[2].folder / "adapter_config.json").write_text("{ }")
+    (fetch("law", "3").folder / "adapter_config.json").write_text("{ }")
     with pytest.raises(AdapterError, match="was changed after training"):
         rollback("law", ME, "3", place)
     assert champion_number("law") == "1"
@@ -342,7 +342,7 @@ def test_files_that_are_gone_leave_an_adapter_out_and_are_not_asked_for_again(pl
     champion = three(place)[0]
     tag("law", "1", {"scores": '{"loss": {"base": 2.0}}'})
     assert trail(champion.digest).told["scores"] == {"loss": {"base": 2.0}}
-    shutil.rmtree(champion.folder)
+    shutil.rmtree(fetch("law", champion.number).folder)
     found = find("law", "champion")
     assert found is not None
     assert found.number == "1"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loramill.reports import read_json
-from tests.integration.test_kill import project, run, start
+from tests.integration.steps import project, run, start
 
 __all__ = ["project"]
 

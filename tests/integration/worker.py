@@ -29,8 +29,8 @@ class Changing(Silence):
     def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
         return name == "pruned" and epoch == 1
 
-    def on_end(self, outcome: Outcome) -> Course | None:
-        return self._following if outcome.course.name == "pruned" else None
+    def on_end(self, outcome: Outcome) -> list[Course]:
+        return [self._following] if outcome.course.name == "pruned" else []
 
 
 def train(pack: Pack, *, is_main: bool = True) -> dict[str, Outcome]:

@@ -55,6 +55,16 @@ def test_a_bad_rule_is_named_with_its_file_and_what_is_wrong(tmp_path: Path, rul
         plan(tmp_path, rules)
 
 
+@pytest.mark.parametrize("domain", ["law", "customer-service"])
+def test_our_own_rules_have_chinese_names_and_reasons(root: Path, domain: str) -> None:
+    rules = load_plan(root / f"conf/{domain}.yaml", root / "conf").evaluate.rules
+    assert rules
+    for rule in rules:
+        assert all(any("一" <= sign <= "龥" for sign in text or "") for text in (rule.name_zh, rule.reason_zh)), (
+            rule.name
+        )
+
+
 def test_a_table_lies_beside_the_plan(tmp_path: Path) -> None:
     (tmp_path / "laws.yaml").write_text("劳动法: 1-107\n", encoding="utf-8")
     assert plan(tmp_path, "{name: n, reason: r, cites: laws.yaml}").evaluate.rules[0].cites == "laws.yaml"

@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 
 from loramill.errors import TrackingError
-from loramill.tracking import Diary, diary, find, open_diary, point, prepare_store, register, tracking_uri
+from loramill.tracking import (
+    Diary,
+    diary,
+    entries,
+    entry_of,
+    find,
+    open_diary,
+    point,
+    prepare_store,
+    register,
+    runs,
+    tracking_uri,
+)
 from loramill.tracking import store as store_of_mlflow
 
 BROKEN = "http://me:sec@ret@127.0.0.1:9"
@@ -195,13 +207,27 @@ def test_aliases_move_and_the_champions_folder_opens(store: Any, tmp_path: Path)
     assert [first.number, second.number] == ["1", "2"]
     point("champion", first)
     point("challenger", second)
-    assert find("law", "champion") == first
-    assert find("law", "challenger") == second
+    served = find("law", "champion")
+    assert (served.number, served.digest) == ("1", "d1")
+    assert entry_of("law", "challenger") == second
     point("champion", second)
     found = find("law", "champion")
-    assert found == second
+    assert (found.number, found.digest) == ("2", "d2")
     assert (found.folder / "adapter_model.safetensors").read_text() == "two"
-    assert (first.folder / "adapter_model.safetensors").read_text() == "one"
+    assert (served.folder / "adapter_model.safetensors").read_text() == "one"
+
+
+def test_who_asks_for_a_number_fetches_no_files(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(version: Any, domain: str) -> Path:
+        raise AssertionError("a store elsewhere would send the whole adapter")
+
+    monkeypatch.setattr("loramill.tracking.registry._folder", fetched)
+    made = put(adapter(tmp_path / "a"), "d1")
+    point("champion", made)
+    assert entry_of("law", "champion") == made == entries("law")[0]
+    assert entry_of("law", "challenger") is None
+    with pytest.raises(AssertionError):
+        find("law", "champion")
 
 
 def test_nothing_is_found_where_nothing_was_registered(store: Any, tmp_path: Path) -> None:
@@ -216,6 +242,30 @@ def test_domains_do_not_share_versions(store: Any, tmp_path: Path) -> None:
     with open_diary("shop", "promote", {}):
         assert register(folder, digest="d1", facts={}, metrics={}).number == "1"
     assert {model.name for model in store.search_registered_models()} == {"law", "shop"}
+
+
+def test_mlflow_that_makes_the_work_wait_is_left_alone_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[str] = []
+
+    def locked() -> None:
+        asked.append("asked")
+        raise OSError("database is locked")
+
+    monkeypatch.setattr(store_of_mlflow, "client", locked)
+    written = Diary("law", "r1")
+    for slow, count in ((60.0, 2), (-1.0, 3)):
+        monkeypatch.setattr(runs, "SLOW_SECONDS", slow)
+        assert not written.note({"a": 1})
+        assert not written.note({"b": 2})
+        assert len(asked) == count
+    kept = next((tmp_path / "mlruns/outbox").rglob("r1.jsonl")).read_text(encoding="utf-8")
+    assert kept.count('"note"') == 4
+    monkeypatch.setattr(runs, "_left_alone", {})
+    written.note({"c": 3})
+    assert len(asked) == 4
 
 
 def test_a_silent_diary_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

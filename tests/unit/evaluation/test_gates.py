@@ -4,6 +4,7 @@ import pytest
 
 from loramill.config import PromoteConfig
 from loramill.evaluation.gates import Standing, drops, rule
+from loramill.evaluation.plain import plain_words, told
 
 STRICT = PromoteConfig(no_worse=(), forgetting=False, recitation=False)
 MILD = STRICT.model_copy(update={"over_base": "not worse", "over_champion": "not worse"})
@@ -64,7 +65,7 @@ def test_each_gate_is_told_in_words() -> None:
 def test_the_champion_itself_stays_what_it_is(outcome: str) -> None:
     ruling = rule(STRICT, said(base=outcome), Standing("law", NOW, is_champion=True))
     assert ruling.decision == "already champion"
-    assert ruling.reasons == ("this adapter is the champion in service",)
+    assert ruling.reasons == ("passed: this adapter is the champion in service",)
 
 
 def test_a_champion_that_was_not_compared_with_is_not_beaten() -> None:
@@ -96,8 +97,10 @@ def test_an_adapter_that_learnt_a_test_row_is_refused() -> None:
 
 
 def test_who_was_rejected_or_retired_is_refused() -> None:
-    ruling = rule(STRICT, said(base="better"), Standing("law", barred="a person rejected it: Li: rude"))
+    ruling = rule(STRICT, said(base="better"), Standing("law", rejected="Li: rude"))
     assert (ruling.decision, ruling.reasons[0]) == ("no champion yet", "failed: a person rejected it: Li: rude")
+    ruling = rule(STRICT, said(base="better"), Standing("law", retired="learnt row x"))
+    assert (ruling.failed, ruling.reasons[0]) == (("allowed",), "failed: it was retired: learnt row x")
 
 
 GUARDED = PromoteConfig()
@@ -125,6 +128,28 @@ def test_an_adapter_that_is_fine_everywhere_is_promoted_and_every_figure_is_told
         "passed: recites nothing of its training rows",
     ):
         assert words in ruling.reasons
+
+
+def test_each_gate_is_data_with_value_limit_and_a_sentence_in_both_languages() -> None:
+    ruling = judged(GUARDED.model_copy(update={"no_worse": ("loss", "rouge_l"), "min_rules": 0.95}))
+    plain = plain_words()
+    gates = {gate["name"]: gate for gate in (told(each, plain) for each in ruling.gates)}
+    facts = {name: (gate["passed"], gate["measured"], gate["value"], gate["limit"]) for name, gate in gates.items()}
+    assert facts == {
+        "over base": (True, True, "better", "better"),
+        "over champion": (True, True, "better", "better"),
+        "no drop of loss": (True, True, pytest.approx(0.5, abs=0.05), 0.05),
+        "no drop of rouge_l": (True, False, None, None),
+        "no drop of chrf": (None, False, None, None),
+        "no drop of rules": (None, False, None, None),
+        "forgetting": (True, True, 0.1, 0.5),
+        "rules": (False, True, 0.9, 0.95),
+        "recitation": (True, True, "nothing", "nothing"),
+    }
+    assert gates["rules"]["zh"] == "90% 的回答遵守全部规则，要求 95%"
+    assert gates["rules"]["en"] == "90% of the answers keep every rule; asked for is 95%"
+    assert gates["rules"]["said"] == "90% of the answers keep every rule, asked for 95%"
+    assert not any("not asked" in reason for reason in ruling.reasons)
 
 
 DROP = {"challenger": [0.0] * 10, "champion": [0.5 + 0.1 * place for place in range(10)], "base": [0.0] * 10}

@@ -7,8 +7,9 @@ import pytest
 from loramill.config import PromoteConfig
 from loramill.evaluation.advice import rows_needed
 from loramill.evaluation.examples import SHOWN, examples
-from loramill.evaluation.gates import Standing, rule
+from loramill.evaluation.gates import Gate, Standing, rule
 from loramill.evaluation.page import proof_markdown, proof_page, times
+from loramill.evaluation.plain import plain_words, told
 from loramill.reports import write_json
 from tests.unit.data.test_page import Page
 
@@ -60,6 +61,9 @@ def ruling(scores: dict[str, Any], decision: str = "kept the champion", *reasons
     return {"decision": decision, "version": "3", "adapter": scores["challenger"], "reasons": list(reasons)}
 
 
+GATE = {"name": "rules", "passed": False, "measured": True, "zh": "关卡", "en": "the gate", "said": "technically"}
+
+
 CURVES = {"train": [3.0, 2.5, float("nan"), 2.0], "validation": [3.1, 2.6, 2.7]}
 
 
@@ -92,8 +96,8 @@ def test_the_page_asks_nothing_of_the_network(full: str) -> None:
     assert "default-src 'none'" in full
 
 
-def every_reason() -> list[str]:
-    """All sentences that gates can say."""
+def every_gate() -> list[Gate]:
+    """All that gates can say."""
     strict = PromoteConfig(min_rules=0.8)
     flat = {name: {"challenger": [0.0] * 6, "base": [0.0] * 6} for name in strict.no_worse}
     heart = [
@@ -110,24 +114,40 @@ def every_reason() -> list[str]:
         rule(strict, {"per_row": [{"id": "a"}]}, learnt),
         rule(strict, {"champion": "e" * 64}, learnt),
         rule(strict, {}, Standing("law", is_champion=True)),
-        rule(strict, {}, Standing("law", barred="it was retired: forgotten")),
-        rule(strict, {}, Standing("law", barred="a person rejected it: 王: rude")),
+        rule(strict, {}, Standing("law", retired="forgotten")),
+        rule(strict, {}, Standing("law", rejected="王: rude")),
     ]
-    return [reason for each in rulings for reason in each.reasons]
+    off = PromoteConfig(no_worse=(), forgetting=False, recitation=False)
+    meanwhile = [
+        Gate("allowed", "barred meanwhile", False, "", {"why": "retired"}),
+        Gate("same champion", "overtaken", False, ""),
+    ]
+    return [*meanwhile, *(gate for each in [*rulings, rule(off, {}, learnt)] for gate in each.gates)]
 
 
 def test_every_gate_is_told_in_both_languages() -> None:
-    reasons = every_reason()
+    gates, plain = every_gate(), plain_words()
+    assert {gate.kind for gate in gates} == set(plain["gates"]), "sentences that no gate says, or gates without one"
+    for gate in gates:
+        data = told(gate, plain)
+        assert data["zh"]
+        assert data["en"]
+        assert "{" not in data["zh"] + data["en"]
+
+
+def test_the_page_reads_the_gates_data() -> None:
     scores = scored()
-    assert len(reasons) > 40
-    for reason in reasons:
-        seen = Page(proof_page({"challenger": scores["challenger"]}, ruling(scores, "promoted", reason)))
-        sentence = reason.partition(": ")[2] or reason
-        assert sentence not in seen.said(""), "no plain words in proof_words.yaml"
-        assert "{" not in seen.said("zh") + seen.said("en")
+    off = GATE | {"passed": None, "measured": False, "zh": "没问", "en": "nobody asked"}
+    decided = ruling(scores, "kept the champion", "failed: technically") | {"gates": [GATE, off]}
+    seen = Page(proof_page(scores, decided))
+    assert "关卡" in seen.said("zh")
+    assert "the gate" in seen.said("en")
+    assert "nobody asked" in seen.said("en")
+    assert "not asked" in seen.said("en")
+    assert "technically" not in seen.said("")
 
 
-def test_an_unknown_gate_is_shown_as_it_is(full: str) -> None:
+def test_gates_of_an_earlier_version_are_shown_as_they_are(full: str) -> None:
     assert "what nobody expected" in Page(full).said("")
 
 
@@ -153,6 +173,20 @@ def test_a_verdict_without_numbers_is_told_without_numbers() -> None:
     text = proof_page(scored() | {"verdicts": {"base": broken}})
     assert "inf" not in re.sub("<style>.*?</style>", "", text, flags=re.DOTALL).replace("information", "")
     assert "too few to prove anything" in text
+
+
+def test_a_rule_has_its_own_name_and_reason_in_chinese() -> None:
+    scores = scored()
+    rate = scores["rules"]["challenger"]["by_rule"][0]
+    rate |= {"name_zh": "先道歉", "reason_zh": "先听投诉"}
+    rate["rule"] = scores["rules"]["challenger"]["failing"][0]["rule"] = "apology first"
+    rate["reason"] = "heard first"
+    seen = Page(proof_page(scores))
+    assert "apology first" in seen.said("en")
+    assert "heard first" in seen.said("en")
+    assert seen.said("zh").count("先道歉") == 4  # an example, the table, the failing answers, the advice
+    assert "先听投诉" in seen.said("zh")
+    assert "apology first" not in seen.said("zh") + seen.said("")
 
 
 def test_without_a_champion_nothing_is_said_of_one() -> None:

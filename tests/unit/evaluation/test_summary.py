@@ -23,6 +23,7 @@ def printed(
     champion: bool = False,
     width: int = 120,
     answer: str = "答案",
+    gates: list[dict[str, object]] | None = None,
 ) -> str:
     loss = {"base": 9.208, "challenger": 6.195} | ({"champion": 6.4} if champion else {})
     verdicts = {"base": VERDICT} | ({"champion": VERDICT | {"outcome": "not proven"}} if champion else {})
@@ -32,7 +33,7 @@ def printed(
         tmp_path / "scores.json", {"domain": "law", "loss": loss, "verdicts": verdicts, "answers": answers}
     )
     ruling = {"decision": "promoted", "version": "3", "adapter": "0123456789abcdef", "reasons": ["passed: base"]}
-    promotion = write_json(tmp_path / "promote.json", ruling)
+    promotion = write_json(tmp_path / "promote.json", ruling | ({"gates": gates} if gates is not None else {}))
     following = {"loramill chat law --compare": "talk", "dvc repro": "again"}
     print_summary(scores, promotion, {"adapter": Path("artifacts/law/adapter")}, following, width=width)
     return capsys.readouterr().out
@@ -51,6 +52,19 @@ def test_the_verdict_is_told_with_its_numbers(tmp_path: Path, capsys: pytest.Cap
         "loramill chat law --compare",
     ):
         assert words in text
+
+
+def test_the_gates_data_are_told_in_plain_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gates = [
+        {"passed": True, "measured": False, "en": "Everyday questions must not be unlearnt"},
+        {"passed": False, "measured": True, "en": "90% keep every rule"},
+        {"passed": None, "measured": False, "en": "nobody asked"},
+    ]
+    text = printed(tmp_path, capsys, gates=gates)
+    assert "passed, not measured: Everyday questions must not be unlearnt" in text
+    assert "failed: 90% keep every rule" in text
+    assert "nobody asked" not in text
+    assert "passed: base" not in text
 
 
 def test_three_answers_stand_side_by_side_in_chinese(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

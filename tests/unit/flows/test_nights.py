@@ -1,4 +1,6 @@
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,13 @@ from flows.nights import Case, Night, night, with_rows
 from loramill.config import Base, LearningConfig, NightlyConfig, Plan, TrainConfig
 from loramill.errors import BusyError, DataError, LoramillError
 from loramill.tracking import Diary
+from tasks.watching import UNTIL
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flows.nights.find", lambda domain, alias: None)
+    monkeypatch.setattr("flows.nights.entry_of", lambda domain, alias: None)
 
 
 def decided(case: Case, decision: str) -> Case:
@@ -103,8 +106,6 @@ def test_what_is_skipped_says_why_and_is_done() -> None:
 
 @pytest.mark.parametrize(("asked", "own", "seconds"), [(5.0, None, 300), (None, 2.0, 120), (5.0, 2.0, 120)])
 def test_the_shorter_time_holds(asked: float | None, own: float | None, seconds: float) -> None:
-    import time
-
     case = Case("law", Plan(nightly=NightlyConfig(minutes=own)), asked)
     assert case.until - time.monotonic() == pytest.approx(seconds, abs=5)
 
@@ -123,6 +124,15 @@ def test_what_can_share_no_pack_is_postponed_when_the_packs_used_the_time_up() -
     _train_alone(case)
     assert case.night is not None
     assert case.night.ending == "postponed"
+
+
+def test_what_trains_alone_hears_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = decided(Case("law", Plan(base=Base(processes=2)), 5.0), "retrain")
+    heard: list[float] = []
+    monkeypatch.setattr(case.memory, "step", lambda task: lambda *args, **paths: heard.append(float(os.environ[UNTIL])))
+    _train_alone(case)
+    assert heard == [pytest.approx(time.time() + 300, abs=5)]
+    assert UNTIL not in os.environ
 
 
 def test_only_the_run_of_the_domain_that_failed_is_failed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

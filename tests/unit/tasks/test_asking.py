@@ -7,7 +7,15 @@ from loramill.config import EvaluateConfig
 from loramill.pack.speak import Said
 from loramill.records import Record
 from tasks.asking import Answers, Questions, choose_questions
-from tasks.measuring import contradictions, measures, recitations, rule_rates
+from tasks.measuring import (
+    contradictions,
+    measures,
+    personal_values,
+    recitations,
+    rule_rates,
+    shown_answers,
+    without,
+)
 from tests.factories import record, records
 
 PHONE = "13912345678"
@@ -65,6 +73,30 @@ def test_personal_data_that_nobody_gave_is_told_without_its_value() -> None:
     assert PHONE not in str(told)
     assert "〔电话1〕" in told[0]["answer"]
     assert found["base"]["personal"] == []
+
+
+def test_what_is_written_of_answers_has_placeholders_for_what_nobody_gave() -> None:
+    asked = questions([ROWS[0], record(f"我的电话是{PHONE}", "好")])
+    other = "13700001234"
+    said = answers([f"请打{other}或发信someone@example.com", f"您的{PHONE}已记下，也可打{other}"])
+    members = {None: answers(["无", "无"]), "challenger": said}
+    values = personal_values(asked, members)
+    assert values == {other: "〔电话1〕", "someone@example.com": "〔邮箱1〕"}
+    shown = shown_answers(members, values)["challenger"].test
+    assert [each.text for each in shown] == ["请打〔电话1〕或发信〔邮箱1〕", f"您的{PHONE}已记下，也可打〔电话1〕"]
+    told = {"challenger": {"failing": ({"reason": f"it says 「{other}」", "rows": 3},)}}
+    assert without(told, values) == {"challenger": {"failing": [{"reason": "it says 「〔电话1〕」", "rows": 3}]}}
+
+
+def test_half_a_number_recited_is_no_passage() -> None:
+    learnt = record(
+        "问", f"请拨打劳动保障热线电话{PHONE}咨询工资拖欠、加班费计算、工伤认定等各种问题，我们全天为您服务。"
+    )
+    cut = learnt.answer.replace(PHONE, PHONE[:-1] + "0")
+    members = {None: answers(["无"], ["无"]), "challenger": answers(["无"], [cut])}
+    found = recitations(EvaluateConfig(), questions([ROWS[0]], [learnt]), members, [learnt])["challenger"]
+    assert found["recited"]
+    assert PHONE[:-1] not in str(found)
 
 
 def test_what_the_base_says_as_well_is_not_recited() -> None:

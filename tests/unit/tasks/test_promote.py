@@ -14,7 +14,7 @@ from loramill.errors import AdapterError, DataError
 from loramill.pack.manifest import read_manifest
 from loramill.records import write_records
 from loramill.reports import digest_of_file, read_json, write_json
-from loramill.tracking import Entry, Version, read_audit
+from loramill.tracking import Entry, read_audit
 from tasks.promote import promote
 from tests.factories import records
 from tests.unit.conftest import MakeAdapter
@@ -27,7 +27,7 @@ class Registry:
     """A registry of one domain, in memory."""
 
     aliases: list[str] = field(default_factory=list)
-    champion: Version | None = None
+    champion: Entry | None = None
     tags: dict[str, str] = field(default_factory=dict)
     on_move: Callable[[], bool] = lambda: True
     stored: Any = None
@@ -35,12 +35,12 @@ class Registry:
     facts: dict[str, str] = field(default_factory=dict)
     """What was written beside it."""
 
-    def find(self, domain: str, alias: str) -> Version | None:
+    def entry_of(self, domain: str, alias: str) -> Entry | None:
         return self.champion
 
-    def register(self, adapter: Path, digest: str, facts: dict[str, str], **_: object) -> Version:
+    def register(self, adapter: Path, digest: str, facts: dict[str, str], **_: object) -> Entry:
         self.stored, self.facts = read_manifest(adapter), facts
-        return Version("law", "3", digest, adapter, "")
+        return Entry("law", "3", digest, "", datetime.now(UTC))
 
     def entries(self, domain: str) -> list[Entry]:
         return [Entry("law", "3", "", "", datetime.now(UTC), self.tags)]
@@ -54,7 +54,7 @@ class Registry:
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     played = Registry()
-    for name in ("find", "register", "entries", "move_champion"):
+    for name in ("entry_of", "register", "entries", "move_champion"):
         monkeypatch.setattr(f"tasks.promote.{name}", getattr(played, name))
     monkeypatch.setattr("tasks.promote.point", lambda alias, version: played.aliases.append(alias))
     monkeypatch.setattr("tasks.promote.tag", lambda domain, number, facts: played.tags.update(facts))
@@ -102,6 +102,15 @@ def test_promote_registers_always_and_moves_the_champion_on_proof(
         decision,
         ruling["failed"],
     )
+
+
+def test_each_gate_is_left_as_data(registry: Registry, promoted: Callable[..., Any]) -> None:
+    gates = {gate["name"]: gate for gate in promoted("not proven")["gates"]}
+    over = gates["over base"]
+    assert (over["passed"], over["measured"], over["value"], over["limit"]) == (False, True, "not proven", "better")
+    assert over["zh"] == "考题上与底座相比：结论是“未能证明”，要求是“更好”"
+    assert over["en"] == "On the exam against the base model: “not proven”; asked for is “better”"
+    assert gates["rules"]["passed"] is None
 
 
 def test_the_registered_passport_knows_the_scores_and_the_trained_folder_stays_as_it_was(
@@ -172,7 +181,7 @@ def test_the_last_scores_stand_beside_the_version(registry: Registry, promoted: 
 def test_scores_that_left_the_champion_out_do_not_beat_it(
     registry: Registry, promoted: Callable[..., Any], tmp_path: Path
 ) -> None:
-    registry.champion = Version("law", "2", "c" * 64, tmp_path, "")
+    registry.champion = Entry("law", "2", "c" * 64, "", datetime.now(UTC))
     ruling = promoted()
     assert (ruling["decision"], ruling["failed"]) == ("kept the champion", ["over champion"])
     assert registry.aliases == ["challenger"]

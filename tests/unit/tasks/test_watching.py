@@ -1,6 +1,9 @@
 """Watching shows everything and changes nothing."""
 
+import json
 import logging
+import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -28,7 +31,7 @@ from loramill.training.student import Progress
 from tasks.probes import Probes, probe_records
 from tasks.progress import TrainingBar
 from tasks.train import train
-from tasks.watching import Watch
+from tasks.watching import UNTIL, Watch, curfew
 from tests.factories import record, records, rows
 
 ROWS = records(20)
@@ -117,6 +120,22 @@ def test_watching_leaves_the_adapter_as_it_is(seen: Seen, room: Room) -> None:
     assert read_manifest(room.root / "adapter").training == read_manifest(seen.room.root / "adapter").training
 
 
+def test_a_training_whose_time_is_up_ends_with_its_epoch_and_keeps_its_best(room: Room) -> None:
+    with curfew(3600):
+        room.train(UNSEEN)
+    whole = read_json(room.root / "reports/train.json")
+    shutil.rmtree(room.root / "adapter")
+    with curfew(0.0):
+        room.train(UNSEEN.model_copy(update={"epochs": 3}))
+    cut = read_json(room.root / "reports/train.json")
+    assert [(each["stopped_by_time"], len(each["curves"]["validation"])) for each in (whole, cut)] == [
+        (False, 3),
+        (True, 2),
+    ]
+    assert read_manifest(room.root / "adapter").recipe["is_cut"]
+    assert UNTIL not in os.environ
+
+
 def test_the_base_answers_first_and_mlflow_has_the_same_table(seen: Seen) -> None:
     answers = read_json(seen.room.root / "reports/probes.json")
     assert [(a["speaker"], a["step"], a["probe"]) for a in answers[:4]] == [
@@ -141,6 +160,22 @@ def test_mlflow_gets_each_point_once_and_while_it_runs(seen: Seen) -> None:
     calls = [call.kwargs["metrics"] for call in seen.server.log_batch.call_args_list]
     first = next(metrics for metrics in calls if metrics[0].key == "train_loss")
     assert len(first) == 1  # after the first step
+
+
+def test_each_point_that_mlflow_does_not_take_waits_on_disk_once(
+    room: Room, server: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server.log_batch.side_effect = OSError("database is locked")
+    room.train(UNSEEN)
+    (box,) = (tmp_path / "mlruns/outbox").rglob("*.jsonl")
+    entries = [json.loads(line) for line in box.read_text(encoding="utf-8").splitlines()]
+    kept: dict[str, list[int]] = {}
+    for _, method, arguments, _ in entries:
+        if method == "curve":
+            kept.setdefault(arguments[0], []).extend(int(step) for step in arguments[1])
+    steps = {name: [0, 1, 2, 3] for name in ("train_loss", "learning_rate", "gradient_norm", "tokens_per_second")}
+    assert kept == steps | {"validation_loss": [0, 1, 2]}
 
 
 def test_tensorboard_shows_every_step_and_what_was_answered(seen: Seen) -> None:
@@ -168,7 +203,9 @@ def test_a_tracker_that_fails_loses_no_adapter(
     assert len(read_json(room.root / "reports/probes.json")) == 10
     assert "the diary missed an entry (curve): database is locked" in caplog.text
     tries = server.log_batch.call_count + server.log_table.call_count
-    assert tries == 2  # while it runs, and once more at the end: each may wait for a dead server
+    assert (
+        tries == 1 + 5 + 1
+    )  # once while it runs, as each may wait for a dead server; at the end every curve and the table
 
 
 def test_what_fails_in_watching_is_said_once_and_left_out(
