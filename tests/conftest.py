@@ -46,8 +46,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An embedded base made in a second: one layer deep enough to be wrong in, small enough to be quick."""
-    from loramill.pack.embedded import Recipe, make_embedded
+    """A one-minute base made in a second: one layer deep enough to be wrong in, small enough to be quick."""
+    from loramill.pack.one_minute import Recipe, make_one_minute
 
     recipe = Recipe(vocabulary=1200, width=48, layers=2, heads=4, feed_forward=96, block=64, batch=2, steps=3)
-    return make_embedded(tmp_path_factory.mktemp("bases"), recipe=recipe)
+    return make_one_minute(tmp_path_factory.mktemp("bases"), recipe=recipe)

@@ -1,6 +1,7 @@
 """A copy of the repository with a tiny plan and few rows, in which whole commands run as a person types them."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
+from urllib.request import Request, urlopen
 
+import pytest
 import yaml
 
 BIN = Path(sys.executable).parent
@@ -42,6 +45,13 @@ class Copy:
                 start_new_session=True,
                 preexec_fn=hear_ctrl_c,
             )
+
+    def popen(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a program that is spoken with line by line."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            words, cwd=self.folder, env=self._environment(), stdin=pipe, stdout=pipe, text=True, preexec_fn=hear_ctrl_c
+        )
 
     def run(self, *words: str, status: int = 0) -> str:
         """Return what the command said; its status must be as expected."""
@@ -165,6 +175,13 @@ def wait_until(is_so: Callable[[], object], seconds: float, pause: float = 0.05)
         time.sleep(pause)
 
 
+def asked(url: str, body: dict[str, Any] | None = None) -> Any:
+    """Return what a server answers to a request."""
+    data = None if body is None else json.dumps(body).encode()
+    with urlopen(Request(url, data=data, headers={"Content-Type": "application/json"}), timeout=20) as reply:
+        return json.load(reply)
+
+
 def answers(url: str) -> bool:
     try:
         with urlopen(url, timeout=2) as reply:
@@ -192,6 +209,32 @@ def prefect_server(home: Path) -> Iterator[str]:
         process.terminate()
         process.wait(30)
         end(process)
+
+
+def done(copy: Copy) -> set[str]:
+    """Return the steps that DVC remembers of the law domain."""
+    path = copy.folder / "dvc.lock"
+    stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {}) if path.is_file() else {}
+    return {name.removesuffix("@law") for name in stages if name.endswith("@law")}
+
+
+def assert_whole(copy: Copy, *, is_killed: bool = False) -> None:
+    """Every file there is can be read; a kill may leave half of one, beside its place under a name that nobody reads."""
+    for path in (copy.folder / "artifacts").rglob("*"):
+        is_half = (
+            any(part.startswith(".") for part in path.relative_to(copy.folder).parts) and path.name != ".gitignore"
+        )
+        assert is_killed or not is_half, path
+        if path.suffix == ".json" and not is_half:
+            json.loads(path.read_text(encoding="utf-8"))
+    if (copy.folder / "dvc.lock").exists():  # DVC writes it in place
+        assert done(copy)
+
+
+def needs_small_disks() -> None:
+    """Skip a test where nobody may mount a disk of its own."""
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small disk for a test")
 
 
 def digests(folder: Path, but: tuple[str, ...] = ()) -> dict[str, str]:

@@ -26,15 +26,15 @@ class Base(Section):
     """The frozen base model that adapters are trained on and served with."""
 
     source: str = "embedded"
-    """``embedded`` (made here, no network), a local folder, or a hub id."""
+    """``embedded`` (comes with loramill), ``one-minute`` (made here), a local folder, or a hub id."""
     revision: str | None = None
-    """Hub revision to pin; none takes the newest."""
+    """Hub revision to pin, none takes the newest; of the embedded base, the digest that it must have."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """``auto`` takes CUDA, then Apple, then the CPU."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto`` is bfloat16 on CUDA and float32 elsewhere."""
     cache: Path = Path("artifacts/bases")
-    """Folder in which the embedded base is kept."""
+    """Folder in which the one-minute base is kept."""
     four_bit: bool = False
     """Hold the weights in 4 bits (NF4; CUDA and the package bitsandbytes); ``learning.method: qlora`` says it for you."""
     trust_remote_code: bool = False
@@ -163,9 +163,10 @@ class SearchConfig(Section):
     sampler: Literal["tpe", "gp", "cmaes", "random", "grid"] = "tpe"
     """Who proposes."""
     pruner: Literal["none", "halving", "hyperband"] = "halving"
-    """Who ends trials that have no chance, after epochs 1, 2, 4, 8, …"""
+    """Who ends trials that have no chance, after 1, 2 and 4 fifths of their steps."""
     lag: PositiveInt = 8
-    """A proposal knows how the trials ended that are so many numbers older: so many can run at once, whatever the pack."""
+    """A proposal knows how the trials ended that are so many numbers older: so many can run at once, whatever the pack, and the
+    pruner compares so many with each other."""
     pack: PositiveInt = 4
     """Members trained at once on the one base: trials, folds and repeats. It changes the time, never the result."""
     folds: PositiveInt = 1

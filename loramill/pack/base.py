@@ -14,13 +14,15 @@ import torch
 
 from loramill.config import Base
 from loramill.errors import BaseModelError
-from loramill.pack.embedded import make_embedded
+from loramill.pack.one_minute import make_one_minute
 from loramill.reports import digest_of_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 OnStep = Callable[[int, int, float], None]
+WEIGHTS: Final = Path(__file__).parent / "weights"
+"""The embedded base; ``README.md`` there is its card."""
 HUB_SECONDS: Final = 5.0
 """How long the hub may take to answer at all."""
 
@@ -46,14 +48,16 @@ class LoadedBase:
 
 
 def find_base(base: Base, cache: Path, on_step: OnStep = lambda step, steps, loss: None) -> str:
-    """Return the folder or hub id that ``base.source`` means; the embedded one is made if need be.
+    """Return the folder or hub id that ``base.source`` means; the one-minute base is made if need be.
 
     Raises:
-        BaseModelError: the source is a single file, or a folder that is no model.
+        BaseModelError: the source is a single file, a folder that is no model, or not what ``base.revision`` pins.
     """
     source = base.source
     if source == "embedded":
-        return str(make_embedded(cache.resolve(), on_step))
+        return str(_as_pinned(_checked_folder(WEIGHTS), base.revision))
+    if source == "one-minute":
+        return str(make_one_minute(cache.resolve(), on_step))
     path = Path(source).expanduser()
     if path.is_file():
         raise BaseModelError(
@@ -146,6 +150,17 @@ def _checked_folder(path: Path) -> Path:
     if not any(path.glob("*.safetensors")):
         raise BaseModelError(f"base folder {str(path)!r} holds no *.safetensors; pickled weights are never opened")
     return path.resolve()
+
+
+def _as_pinned(folder: Path, digest: str | None) -> Path:
+    """Refuse an embedded base other than the one that was measured: a checkout may have changed line ends, a copy been cut."""
+    found = base_digest(str(folder))
+    if digest not in (None, found):
+        raise BaseModelError(
+            f"the embedded base in {str(folder)!r} has digest {found[:12]}, its file in conf/bases/ pins {str(digest)[:12]}: "
+            "a file was changed or damaged; bring it back (`git checkout loramill/pack/weights`, or install loramill again)"
+        )
+    return folder
 
 
 def _loaded(base: Base, name: str, load: Callable[..., Any], **options: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from loramill.config import Base
 from loramill.pack.base import find_base, load_tokenizer
-from loramill.pack.embedded import embedded_folder, llama_config, train_tokenizer
+from loramill.pack.one_minute import Recipe, llama_config, one_minute_folder, train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,16 @@ class BaseFacts:
 
 
 def read_facts(base: Base) -> BaseFacts:
-    """Read tokenizer and configuration of a base; the embedded one's are made in a second if it is not there yet.
+    """Read tokenizer and configuration of a base; the one-minute base's are made in a second if it is not there yet.
 
     Raises:
         BaseModelError: the base cannot be found, or its tokenizer cannot be read.
     """
-    folder = embedded_folder(base.cache.resolve()) if base.source == "embedded" else Path(base.source).expanduser()
-    if base.source == "embedded" and not (folder / "config.json").is_file():
-        return _embedded_facts(base)
-    name = str(folder.resolve()) if folder.is_dir() else find_base(base, base.cache)
+    if base.source == "one-minute" and not (one_minute_folder(base.cache.resolve()) / "config.json").is_file():
+        return _facts_before_making(base)
+    folder = Path(base.source).expanduser()
+    is_folder = base.source not in ("embedded", "one-minute") and folder.is_dir()  # weights are not asked for
+    name = str(folder.resolve()) if is_folder else find_base(base, base.cache)
     tokenizer = load_tokenizer(base, name)
     config, generation = (_small_file(base, name, file) for file in ("config.json", "generation_config.json"))
     inner = config.get("text_config")
@@ -44,12 +45,10 @@ def read_facts(base: Base) -> BaseFacts:
     return BaseFacts(name, tokenizer, text, _ids(text) | _ids(generation), dict(base.template))
 
 
-def _embedded_facts(base: Base) -> BaseFacts:
-    from loramill.pack.embedded import Recipe
-
+def _facts_before_making(base: Base) -> BaseFacts:
     tokenizer = train_tokenizer()
     config = llama_config(Recipe(), tokenizer).to_dict()
-    return BaseFacts("embedded (not made yet)", tokenizer, config, _ids(config), dict(base.template))
+    return BaseFacts("one-minute (not made yet)", tokenizer, config, _ids(config), dict(base.template))
 
 
 def _small_file(base: Base, name: str, file: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``python -m scripts.base make``: sources to a finished base, resumable; ``compare`` and ``card`` say what it is worth."""
+"""``python -m scripts.base make``: sources to a finished base, resumable; ``deliver`` puts it into the package, measured."""
 
 import datetime
 import signal
@@ -14,20 +14,26 @@ from loramill.privacy import switch_off_telemetry
 from scripts.base.recipe import Recipe
 
 app = typer.Typer(add_completion=False, help=__doc__)
-Sources = Annotated[Path, typer.Option(help="folder that holds one folder per source, see docs/base.md")]
+CARD = "loramill/pack/weights/README.md"
+Sources = Annotated[Path, typer.Option(help=f"folder that holds one folder per source, see {CARD}")]
+Data = Annotated[Path, typer.Option(help="domains whose rows are kept out")]
 Folder = Annotated[Path, typer.Option(help="state, checkpoints, history and the finished base")]
+Bases = Annotated[Path, typer.Option(help="where the one-minute base lies or will lie")]
+Scores = Annotated[Path, typer.Option(help="what a run of the law domain left")]
+Before = Annotated[Path, typer.Option(help="the outcome on the one-minute base")]
+BEFORE = Path("scripts/base/law.before.json")
 
 
 @app.callback()
 def main() -> None:
-    """Make the embedded base, and say what it is worth."""
+    """Make the embedded base, say what it is worth, and deliver it."""
     switch_off_telemetry()
 
 
 @app.command()
 def make(
     sources: Sources = Path("../shared/data"),
-    data: Annotated[Path, typer.Option(help="domains whose rows are kept out")] = Path("data"),
+    data: Data = Path("data"),
     folder: Folder = Path("artifacts/pretraining"),
     minutes: Annotated[float, typer.Option(help="time budget; a resumed run gets it anew")] = 110.0,
     until: Annotated[str, typer.Option(help="HH:MM in UTC, instead of minutes")] = "",
@@ -55,33 +61,67 @@ def make(
 
 
 @app.command()
-def compare(
-    folder: Folder = Path("artifacts/pretraining"),
-    bases: Annotated[Path, typer.Option(help="where the one-minute base lies or will lie")] = Path("artifacts/bases"),
-) -> None:
-    """Score the finished base and the one-minute base on the held-out texts, and let both answer."""
-    from loramill.pack.embedded import make_embedded
-    from loramill.reports import read_json, write_json
-    from scripts.base.score import QUESTIONS, answers, score
+def convert(folder: Folder = Path("artifacts/pretraining")) -> None:
+    """Write pickled checkpoints of an earlier version as safetensors; only then does `make` go on from them."""
+    from scripts.base import checkpoint
+    from scripts.base.train import CHECKPOINTS, LEVEL
 
-    texts = read_json(folder / "text" / "held-out.json")
-    places = {"one-minute base": make_embedded(bases), "this base": folder / "base"}
-    said = {name: answers(place, QUESTIONS) for name, place in places.items()}
-    rows = [{"question": question, **{name: said[name][i] for name in said}} for i, question in enumerate(QUESTIONS)]
-    losses = {name: score(place, texts) for name, place in places.items()}
-    write_json(folder / "comparison.json", {"loss": losses, "answers": rows})
-    typer.echo("\n".join(f"{name}: {loss}" for name, loss in losses.items()))
+    for path in [made for name in (CHECKPOINTS, LEVEL) for made in checkpoint.convert(folder / name)]:
+        typer.echo(path)
 
 
 @app.command()
-def card(
-    folder: Folder = Path("artifacts/pretraining"),
-    to: Annotated[Path, typer.Option(help="the model card")] = Path("docs/base.md"),
-) -> None:
-    """Write the model card and the picture of its loss."""
-    from scripts.base.card import write_card
+def inspect(folder: Folder = Path("artifacts/pretraining"), data: Data = Path("data")) -> None:
+    """Look for rows of the domains, as they are now, in the token ids that were learnt; a near-duplicate is an error."""
+    from scripts.base.proof import nearest_learnt
+    from scripts.base.screen import ALIKE
 
-    typer.echo(write_card(folder, to, Recipe()))
+    found = nearest_learnt(folder / "text", data)
+    typer.echo(f"{found.texts:,} texts; the nearest to a row has {found.likeness:.2f}: {found.text}")
+    if found.likeness >= ALIKE:
+        raise typer.Exit(1)
+
+
+@app.command()
+def deliver(
+    folder: Folder = Path("artifacts/pretraining"),
+    bases: Bases = Path("artifacts/bases"),
+    to: Annotated[Path, typer.Option(help="the base's folder in the package")] = Path("loramill/pack/weights"),
+    pinned: Annotated[Path, typer.Option(help="where its digest is written")] = Path("conf/bases/embedded.yaml"),
+) -> None:
+    """Score the finished base and the one-minute base, let both answer, and put the finished one into the package."""
+    from loramill.pack.one_minute import make_one_minute
+    from loramill.reports import read_json
+    from scripts.base.card import worth_table
+    from scripts.base.deliver import deliver as put
+    from scripts.base.score import worth
+
+    texts = read_json(folder / "text" / "held-out.json")
+    places = {"one-minute base": make_one_minute(bases.resolve()), "embedded base": folder / "base"}
+    worths = {name: worth(place, texts) for name, place in places.items()}
+    digest = put(folder, worths, to, pinned, Recipe())
+    typer.echo(worth_table({name: found.losses for name, found in worths.items()}))
+    typer.echo(f"delivered {to}, digest {digest}; now run the law domain, then `python -m scripts.base law`")
+
+
+@app.command()
+def law_before(scores: Scores = Path("artifacts/law/scores.json"), to: Before = BEFORE) -> None:
+    """Keep what a run of the law domain on the one-minute base left, for `law` to compare with."""
+    from scripts.base.law import keep, outcome_of
+
+    typer.echo(keep(outcome_of(scores), to))
+
+
+@app.command()
+def law(
+    scores: Scores = Path("artifacts/law/scores.json"),
+    before: Before = BEFORE,
+    to: Annotated[Path, typer.Option(help="the page")] = Path("docs/embedded-base.md"),
+) -> None:
+    """Write what the law domain makes of the embedded base, beside the one-minute base: figures, ten answers."""
+    from scripts.base.law import kept, outcome_of, write_page
+
+    typer.echo(write_page(kept(before), outcome_of(scores), to))
 
 
 def deadline(minutes: float, until: str) -> float:

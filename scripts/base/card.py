@@ -8,36 +8,35 @@ from typing import Any
 from loramill.reports import digest_of_file, read_json, write_text
 from scripts.base.history import HISTORY, Progress, read_history
 from scripts.base.recipe import Recipe
-from scripts.base.score import WINDOW
+from scripts.base.score import QUESTIONS, WINDOW, Worth
 from scripts.base.screen import ALIKE, HELD_OUT_PERCENT, LIKE_A_ROW
 from scripts.base.sources import SOURCES
 
 TEMPLATE = Path(__file__).with_name("card.template.md")
+CARD, PICTURE = "README.md", "loss.svg"
 
 
-def write_card(folder: Path, card: Path, recipe: Recipe) -> Path:
-    """Write the card and, beside it, the picture of the loss; return the card.
+def write_card(made: Path, place: Path, recipe: Recipe, worths: Mapping[str, Worth]) -> Path:
+    """Write the card of the base in ``place`` and, beside it, the picture of the loss; return the card.
 
     Args:
-        folder: what ``make`` and ``compare`` left.
-        card: where to, a .md file.
+        made: what ``make`` left.
+        place: the base's folder.
         recipe: the numbers that the base was made by.
+        worths: what the bases are worth that are to be compared, by name.
     """
-    figures, comparison = read_json(folder / "text" / "figures.json"), read_json(folder / "comparison.json")
-    history = read_history(folder / HISTORY)
-    card.parent.mkdir(parents=True, exist_ok=True)
-    picture = card.with_name(f"{card.stem}-loss.svg")
-    draw_curve(history, recipe, picture)
+    history = read_history(made / HISTORY)
+    draw_curve(history, recipe, place / PICTURE)
     text = TEMPLATE.read_text(encoding="utf-8").format(
-        **_size(folder / "base" / "model.safetensors"),
-        **_screened(figures),
+        **_size(place / "model.safetensors"),
+        **_screened(read_json(made / "text" / "figures.json")),
         **_course(history[-1], recipe),
-        picture=picture.name,
-        worth=worth_table(comparison["loss"]),
+        picture=PICTURE,
+        worth=worth_table({name: worth.losses for name, worth in worths.items()}),
         window=WINDOW,
-        answers="\n\n".join(map(_said, comparison["answers"])),
+        answers="\n\n".join(_said(number, worths) for number in range(len(QUESTIONS))),
     )
-    return write_text(card, text)
+    return write_text(place / CARD, text)
 
 
 def _size(weights: Path) -> dict[str, float | str]:
@@ -53,6 +52,9 @@ def _screened(figures: Mapping[str, Any]) -> dict[str, Any]:
         "nearest": figures["nearest"],
         "percent": HELD_OUT_PERCENT,
         "held_out": figures["held_out"],
+        "shelves": ", ".join(
+            f"{shelf['tokens'] / 1e6:.1f} million for {name}" for name, shelf in figures["shelves"].items()
+        ),
     }
 
 
@@ -92,9 +94,9 @@ def worth_table(losses: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _said(row: Mapping[str, str]) -> str:
-    lines = [f"- {name}: {' '.join(said.split()) or '(nothing)'}" for name, said in row.items() if name != "question"]
-    return "\n".join([f"**{row['question']}**", "", *lines])
+def _said(number: int, worths: Mapping[str, Worth]) -> str:
+    lines = [f"- {name}: {' '.join(worth.answers[number].split()) or '(nothing)'}" for name, worth in worths.items()]
+    return "\n".join([f"**{QUESTIONS[number]}**", "", *lines])
 
 
 def draw_curve(history: Sequence[Progress], recipe: Recipe, path: Path) -> None:
@@ -114,7 +116,9 @@ def draw_curve(history: Sequence[Progress], recipe: Recipe, path: Path) -> None:
         )
         axes.legend(frameon=False)
     axes.set_xlabel("million tokens")
-    axes.set_ylabel("loss, nats per token")
+    axes.set_ylabel("training loss, nats per token")
+    axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure)

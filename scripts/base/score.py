@@ -1,6 +1,7 @@
-"""Say what a base is worth: held-out loss per character on each source, so that tokenizers can be compared."""
+"""Say what a base is worth: held-out loss per character on each source, comparable between tokenizers; and let it answer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,22 @@ QUESTIONS = (
     "离婚的时候孩子归谁抚养？",
     "请写一段话，说说读书的好处。",
 )
-"""Asked of both bases; none is a row of a domain."""
+"""Asked of every base; none is a row of a domain."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a base is worth."""
+
+    losses: Mapping[str, float]
+    """Nats per character for each source, and for ``all`` characters together."""
+    answers: Sequence[str]
+    """To `QUESTIONS`, in their order."""
+
+
+def worth(folder: Path, texts: Mapping[str, Sequence[str]]) -> Worth:
+    """Measure a base on held-out plain texts by source, and ask it `QUESTIONS`."""
+    return Worth(score(folder, texts), answers(folder, QUESTIONS))
 
 
 def score(folder: Path, texts: Mapping[str, Sequence[str]]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from loramill.errors import DataError
-from loramill.pack.embedded import corpus_dialogues
+from loramill.pack.one_minute import corpus_dialogues
 from loramill.records import Message
 
 
@@ -70,7 +70,8 @@ def read_sources(folder: Path) -> list[Document]:
                 documents.append(document)
         if len(documents) == before:
             raise DataError(
-                f"{str(folder)!r} holds nothing of {source.name} ({source.origin}); see docs/base.md for its place"
+                f"{str(folder)!r} holds nothing of {source.name} ({source.origin}); "
+                "its place stands in loramill/pack/weights/README.md"
             )
     return documents
 
@@ -94,7 +95,9 @@ def _dialogue(source: str, *said: str) -> Document:
 
 def _json(path: Path) -> list[Any]:
     if not path.is_file():
-        raise DataError(f"{str(path)!r} does not exist; see docs/base.md for what --sources must hold")
+        raise DataError(
+            f"{str(path)!r} does not exist; see loramill/pack/weights/README.md for what --sources must hold"
+        )
     rows = json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(rows, list):
         raise DataError(f"{str(path)!r} holds no list of rows; take the file of the commit that the model card names")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loramill.pack.embedded import TEMPLATE
+from loramill.pack.one_minute import TEMPLATE
 from scripts.base.recipe import Recipe
 from scripts.base.screen import digest
 from scripts.base.sources import SOURCES, Document

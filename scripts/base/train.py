@@ -107,14 +107,14 @@ def go_back_to_level(folder: Path) -> None:
     Raises:
         TrainingError: there is no such state yet.
     """
-    found = checkpoint.checkpoints(folder / LEVEL)
-    if not found:
+    found = checkpoint.newest(folder / LEVEL)
+    if found is None:
         raise TrainingError(
             f"{folder} holds no {LEVEL}/ checkpoint: its learning rate has not begun to fall; leave out --extend"
         )
     for later in checkpoint.checkpoints(folder / CHECKPOINTS):
         later.unlink()
-    found[-1].rename(folder / CHECKPOINTS / found[-1].name)
+    found.rename(folder / CHECKPOINTS / found.name)
 
 
 def llama_config(recipe: Recipe) -> LlamaConfig:

@@ -12,22 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-import yaml
 
 from loramill.config import SECTIONS
 from loramill.records import read_records
-from tests.copies import NOBODY, Copy, digests, end, is_alive, wait_until
+from tests.copies import NOBODY, Copy, assert_whole, digests, done, end, is_alive, needs_small_disks, wait_until
 
 pytestmark = pytest.mark.timeout(600)  # whole commands, on machines that have other work too
 RUN = ("loramill", "run", "law")
 STEPS = list(SECTIONS)
-
-
-def done(copy: Copy) -> set[str]:
-    """The steps that DVC remembers."""
-    path = copy.folder / "dvc.lock"
-    stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {}) if path.is_file() else {}
-    return {name.removesuffix("@law") for name in stages if name.endswith("@law")}
 
 
 def runs(copy: Copy, status: str) -> int:
@@ -74,16 +66,6 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(copy: Copy, step: str
     assert_whole(copy)
     now = digests(copy.folder / "artifacts", but=("work", "reports", "logs"))
     assert kept.items() <= now.items()
-
-
-def assert_whole(copy: Copy) -> None:
-    """Every file there is can be read, and nothing half-written lies about."""
-    for path in (copy.folder / "artifacts").rglob("*"):
-        assert not path.name.startswith(".") or path.name == ".gitignore", path
-        if path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
-    if (copy.folder / "dvc.lock").exists():  # DVC writes it in place
-        assert done(copy)
 
 
 @pytest.fixture(scope="module")
@@ -255,8 +237,7 @@ def on_a_full_disk(copy: Copy, command: str, room: int) -> str:
     used = sum(-(-path.stat().st_size // 4096) * 4 for path in store.rglob("*") if path.is_file())
     script = copy.folder / "full.sh"
     script.write_text(FULL.format(size=used + room, command=command), encoding="utf-8")
-    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a small disk for a test")
+    needs_small_disks()
     process = copy.start("unshare", "-rm", "sh", str(script), "artifacts", str(store))
     try:
         status = process.wait(240)

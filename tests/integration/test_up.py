@@ -8,14 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import psutil
 import pytest
 from filelock import FileLock
 
-from tests.copies import Copy, answers, digests, end, free_port, make_copy, wait_until
+from tests.copies import Copy, answers, asked, digests, end, free_port, make_copy, wait_until
 
 pytestmark = pytest.mark.timeout(600)  # whole commands, on machines that have other work too
 
@@ -113,12 +112,6 @@ def new_rows_start_a_night(copy: Copy, api: str) -> None:
         return [run["state_type"] for run in runs if (run["created_by"] or {}).get("type") == "AUTOMATION"]
 
     wait_until(lambda: "RUNNING" in started(), 90, pause=0.5)
-
-
-def asked(url: str, body: dict[str, Any] | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(url, data=data, headers={"Content-Type": "application/json"}), timeout=20) as reply:
-        return json.load(reply)
 
 
 def listens_at(process: psutil.Process) -> set[tuple[str, int]]:

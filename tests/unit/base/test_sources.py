@@ -36,7 +36,7 @@ def test_a_missing_source_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     (lawbench,) = (source for source in SOURCES if source.name == "lawbench")
-    with pytest.raises(DataError, match=r"1-1.json' does not exist; see docs/base.md"):
+    with pytest.raises(DataError, match=r"1-1.json' does not exist; see loramill/pack/weights/README.md"):
         list(lawbench.read(tmp_path))
 
 

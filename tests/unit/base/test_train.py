@@ -126,6 +126,18 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
         start(tmp_path, replace(TINY, width=64))
 
 
+def test_pickled_checkpoints_are_refused_until_they_are_converted(text: Path, tmp_path: Path) -> None:
+    run = start(tmp_path, TINY)
+    some_steps(run, text, 2)
+    (tmp_path / CHECKPOINTS).mkdir()
+    torch.save(state_of(run), tmp_path / CHECKPOINTS / "0000002.pt")
+    with pytest.raises(TrainingError, match=r"holds pickled checkpoints .*run `python -m scripts\.base convert`"):
+        start(tmp_path, TINY)
+    assert [path.name for path in checkpoint.convert(tmp_path / CHECKPOINTS)] == ["0000002.safetensors"]
+    assert some_steps(start(tmp_path, TINY), text, 2) == some_steps(run, text, 2)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
 def test_two_checkpoints_are_kept_and_a_half_written_one_is_not_seen(tmp_path: Path) -> None:
     for step in (1, 2, 30, 10):
         checkpoint.save(tmp_path, step, {"step": step})

@@ -46,8 +46,8 @@ def test_every_cited_article_exists(root: Path, shared: Path) -> None:
     assert cited >= 264
 
 
-def test_no_row_of_a_domain_is_in_the_text_of_the_embedded_base(root: Path) -> None:
-    from loramill.pack.embedded import corpus_dialogues
+def test_no_row_of_a_domain_is_in_the_text_of_the_one_minute_base(root: Path) -> None:
+    from loramill.pack.one_minute import corpus_dialogues
 
     corpus = [message.content for dialogue in corpus_dialogues() for message in dialogue]
     own = [

@@ -98,7 +98,7 @@ def test_a_stop_token_becomes_the_end_of_an_answer(tiny_folder: Path) -> None:
 
 
 def test_a_stop_token_that_the_base_does_not_know_is_refused(tiny_folder: Path) -> None:
-    with pytest.raises(BaseModelError, match=r"stop_token '<end>' is not in the vocabulary of '.*embedded-"):
+    with pytest.raises(BaseModelError, match=r"stop_token '<end>' is not in the vocabulary of '.*one-minute-"):
         load_tokenizer(Base(stop_token="<end>"), str(tiny_folder))
 
 

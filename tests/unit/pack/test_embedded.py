@@ -1,82 +1,126 @@
-from dataclasses import replace
+"""The delivered base: that it is there, whole, small, and a base like any other."""
+
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
-from transformers import AutoTokenizer
+import yaml
+from safetensors import safe_open
 
 from loramill.config import Base
-from loramill.pack.base import find_base
-from loramill.pack.embedded import CORPUS, Recipe, corpus_dialogues, embedded_folder, make_embedded
+from loramill.errors import BaseModelError
+from loramill.pack import base as room
+from loramill.pack.base import WEIGHTS, LoadedBase, base_digest, find_base, load_base
+from loramill.pack.facts import read_facts
+from loramill.pack.members import Pack
+from loramill.pack.speak import Asked, answers
+from loramill.preflight.base import check_base, window_of
+from loramill.prompts import encode
+from loramill.records import Message, Record
+from loramill.reports import digest_of_file
+from tests.factories import record
 
-TINY = Recipe(vocabulary=1200, width=48, layers=2, heads=4, feed_forward=96, block=64, batch=2, steps=3)
+PINNED = Path("conf/bases/embedded.yaml")
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_folder: Path) -> Any:
-    return AutoTokenizer.from_pretrained(tiny_folder)
+def base(root: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedBase:
+    facts = yaml.safe_load((root / PINNED).read_text(encoding="utf-8"))
+    return load_base(
+        Base(source="embedded", revision=facts["revision"], device="cpu"), tmp_path_factory.mktemp("cache")
+    )
 
 
-def test_the_same_recipe_is_the_same_folder_and_made_once(tiny_folder: Path) -> None:
-    def never(step: int, steps: int, loss: float) -> None:
-        pytest.fail("it was trained again")
-
-    assert embedded_folder(tiny_folder.parent, TINY) == tiny_folder
-    assert make_embedded(tiny_folder.parent, never, TINY) == tiny_folder
-
-
-def test_another_number_is_another_folder(tmp_path: Path) -> None:
-    recipes = [TINY, replace(TINY, steps=4), replace(TINY, seed=1), Recipe()]
-    assert len({embedded_folder(tmp_path, recipe) for recipe in recipes}) == 4
-
-
-def test_the_same_recipe_makes_the_same_weights_and_tells_each_step(tiny_folder: Path, tmp_path: Path) -> None:
-    heard: list[tuple[int, int]] = []
-    folder = make_embedded(tmp_path, lambda step, steps, loss: heard.append((step, steps)), TINY)
-    assert heard == [(1, 3), (2, 3), (3, 3)]
-    for name in ("tokenizer.json", "config.json"):
-        assert (folder / name).read_bytes() == (tiny_folder / name).read_bytes()
-    ours, theirs = (load_file(place / "model.safetensors") for place in (folder, tiny_folder))
-    assert ours.keys() == theirs.keys()
-    # sums of floats may be added up in another order: equal but for rounding
-    assert all((ours[key] - theirs[key]).abs().max() < 1e-3 for key in ours)
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+def test_it_is_delivered_small_and_with_its_card() -> None:
+    files = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
+    assert sum(files.values()) <= 16_000_000
+    card = (WEIGHTS / "README.md").read_text(encoding="utf-8")
+    assert f"sha256 `{digest_of_file(WEIGHTS / 'model.safetensors')}`" in card
+    assert "loss.svg" in card
+    assert (WEIGHTS / "loss.svg").is_file()
+    nearest = re.search(r"the nearest text that was learnt has\s+(0\.\d+)\.", card)
+    assert nearest
+    assert float(nearest[1]) < 0.5
+    assert "not for advice" in card
 
 
-def test_embedded_is_made_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loramill.pack.base.make_embedded", lambda cache, on_step: cache / "made")
+def test_it_holds_three_to_twelve_million_bfloat16_weights() -> None:
+    with safe_open(WEIGHTS / "model.safetensors", "pt") as weights:
+        slices = [weights.get_slice(name) for name in weights.keys()]  # noqa: SIM118
+    assert {each.get_dtype() for each in slices} == {"BF16"}
+    sizes = [1] * len(slices)
+    for number, each in enumerate(slices):
+        for size in each.get_shape():
+            sizes[number] *= size
+    assert 3e6 < sum(sizes) < 12e6
+
+
+def test_the_pin_is_its_digest_and_another_is_refused(root: Path) -> None:
+    pinned = yaml.safe_load((root / PINNED).read_text(encoding="utf-8"))["revision"]
+    assert pinned == base_digest(str(WEIGHTS))
+    with pytest.raises(
+        BaseModelError, match=r"has digest \w{12}, its file in conf/bases/ pins 123: a file was changed"
+    ):
+        find_base(Base(revision="123"), Path("none"))
+
+
+def test_a_package_without_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "WEIGHTS", tmp_path)
+    with pytest.raises(BaseModelError, match=r"has no config\.json"):
+        find_base(Base(), tmp_path)
+
+
+def test_a_folder_of_that_name_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "embedded").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert find_base(Base(), Path("bases")) == str(tmp_path / "bases/made")
+    assert read_facts(Base()).name == str(WEIGHTS)
 
 
-@pytest.mark.parametrize(
-    "text", ["工资", "𠮷野家🦙", "naïve façade", "a  b\n\tc", "\u3000，。《》", "ไทย", "<0x0A>", "�"]
-)
-def test_characters_that_it_never_saw_return_as_they_were(tokenizer: Any, text: str) -> None:
-    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+def test_the_preflight_has_nothing_against_it() -> None:
+    facts = read_facts(Base())
+    assert check_base(facts) == []
+    assert window_of(facts) == 2048
 
 
-def test_an_unseen_character_is_its_bytes(tokenizer: Any) -> None:
-    tokens = tokenizer.convert_ids_to_tokens(tokenizer.encode("🦙", add_special_tokens=False))
-    assert tokens == ["<0xF0>", "<0x9F>", "<0xA6>", "<0x99>"]
-    assert tokenizer.unk_token_id is None
+def test_its_template_takes_a_system_prompt_and_several_turns_and_marks_the_answers(base: LoadedBase) -> None:
+    turns = [("system", "简短。"), ("user", "问一"), ("assistant", "答一"), ("user", "问二"), ("assistant", "答二")]
+    marked: Any = base.tokenizer.apply_chat_template(
+        [{"role": role, "content": content} for role, content in turns],
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    learnt = [token for token, mark in zip(marked["input_ids"], marked["assistant_masks"], strict=True) if mark]
+    assert base.tokenizer.decode(learnt) == "答一<|im_end|>答二<|im_end|>"
+    assert base.tokenizer.decode(marked["input_ids"]).startswith("<|im_start|>system\n简短。<|im_end|>\n")
 
 
-def test_its_template_opens_the_answer_and_marks_what_is_learnt(tokenizer: Any) -> None:
-    asked = [{"role": "user", "content": "问"}]
-    prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    assert prompt == "<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
-    whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": "答"}], tokenize=False)
-    assert whole == f"{prompt}答<|im_end|>\n"
-    assert tokenizer.eos_token == "<|im_end|>"
-    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+def test_several_turns_are_rows_that_end_with_its_stop_token(base: LoadedBase) -> None:
+    whole = Record((*record("问一", "答一").messages, *record("问二", "答二").messages), "a:1")
+    for row in encode(base.tokenizer, whole, base.template, 200):
+        assert row.ids[-1] == base.tokenizer.eos_token_id == base.model.config.eos_token_id
 
 
-def test_its_corpus_is_dialogues_that_end_with_an_answer() -> None:
-    dialogues = corpus_dialogues()
-    assert len(list(CORPUS.glob("*.txt"))) >= 5
-    assert len(dialogues) > 100
-    for dialogue in dialogues:
-        assert [turn.role for turn in dialogue] == ["user", "assistant"] * (len(dialogue) // 2)
-        assert all(turn.content.strip() for turn in dialogue)
+@pytest.mark.parametrize("text", ["𠮷野家🦙", "naïve façade", "a  b\n\tc", "\u3000，。《》", "第37条", "<0x0A>"])
+def test_every_text_returns_as_it_was(base: LoadedBase, text: str) -> None:
+    assert base.tokenizer.decode(base.tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_it_answers_in_chinese_and_ends_by_itself(base: LoadedBase) -> None:
+    asked = [Asked(None, (Message("user", question),)) for question in ("你好", "谢谢", "有什么好吃的？")]
+    said = answers(Pack(base), asked, 60, 4096)
+    assert all(len(re.findall(r"[\u4e00-\u9fff，。？！]", each.text)) > 0.8 * len(each.text) > 0 for each in said), said
+    assert any(each.stopped for each in said)
+
+
+def test_an_installed_package_holds_it(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "pack/weights/*" in project["tool"]["setuptools"]["package-data"]["loramill"]
+    assert all(path.is_file() for path in WEIGHTS.iterdir())  # the pattern takes no folder
+
+
+def test_nothing_of_a_clone_changes_its_bytes(root: Path) -> None:
+    """A checkout that changed line ends would change the digest."""
+    marks = (root / ".gitattributes").read_text(encoding="utf-8").split("\n")
+    assert "loramill/pack/weights/** -text" in marks

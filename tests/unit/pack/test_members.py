@@ -35,7 +35,7 @@ def test_an_adapter_of_another_base_is_refused(pack: Pack, make_adapter: MakeAda
 
 
 def test_target_modules_that_the_base_does_not_have_are_refused(pack: Pack) -> None:
-    with pytest.raises(AdapterError, match=r"target_modules \['nothing'\] do not fit '.*embedded-"):
+    with pytest.raises(AdapterError, match=r"target_modules \['nothing'\] do not fit '.*one-minute-"):
         pack.add("a", Shape(2, 4, target_modules=("nothing",)))
 
 

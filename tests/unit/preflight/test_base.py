@@ -34,8 +34,8 @@ def test_a_base_is_read_without_weights(qwen: BaseFacts, shared: Path) -> None:
     assert window_of(qwen) == 32768
 
 
-def test_the_embedded_base_need_not_be_made(tmp_path: Path, tiny_folder: Path) -> None:
-    facts = read_facts(Base(cache=tmp_path))
+def test_the_one_minute_base_need_not_be_made(tmp_path: Path, tiny_folder: Path) -> None:
+    facts = read_facts(Base(source="one-minute", cache=tmp_path))
     assert list(tmp_path.iterdir()) == []
     assert len(facts.tokenizer) == facts.config["vocab_size"]
     assert check_base(facts) == []

@@ -1,8 +1,8 @@
-"""The embedded base: a small Llama-architecture model made here in under a minute, so that everything runs with no network.
+"""The one-minute base: a small Llama-architecture model made on the spot, whose making a person can watch and change.
 
 It learns everyday dialogues written for this project (``corpus/``), none of which is a row of a domain. It is cached by a
-digest of its recipe: same corpus and same numbers, same folder. Its answers are hardly readable; it is there so that every
-step can be tried, not to be talked to.
+digest of its recipe: same corpus and same numbers, same folder. Its answers are hardly readable: it is what tests stand on, in
+a smaller size, and what the one-minute base is measured against.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ TEMPLATE = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers that make the embedded base; changing one makes another base."""
+    """Numbers that make the base; changing one makes another base."""
 
     vocabulary: int = 4096
     width: int = 160
@@ -52,25 +52,25 @@ class Recipe:
     seed: int = 20240501
 
 
-def embedded_folder(cache: Path, recipe: Recipe = Recipe()) -> Path:
-    """Return where the embedded base of this recipe lies, or will lie."""
+def one_minute_folder(cache: Path, recipe: Recipe = Recipe()) -> Path:
+    """Return where the one-minute base of this recipe lies, or will lie."""
     content = json.dumps(asdict(recipe), sort_keys=True) + TEMPLATE + _corpus_text()
-    return cache / f"embedded-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return cache / f"one-minute-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def make_embedded(
+def make_one_minute(
     cache: Path,
     on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     recipe: Recipe = Recipe(),
 ) -> Path:
-    """Return the folder of the embedded base; train it first if it is not cached.
+    """Return the folder of the one-minute base; train it first if it is not cached.
 
     Args:
         cache: folder that holds made bases.
         on_step: called after each training step with step, number of steps, and loss (nats per token).
         recipe: the numbers.
     """
-    folder = embedded_folder(cache, recipe)
+    folder = one_minute_folder(cache, recipe)
     if (folder / "model.safetensors").is_file():
         return folder
     tokenizer = train_tokenizer(recipe)
@@ -86,7 +86,7 @@ def make_embedded(
 
 
 def corpus_dialogues() -> list[list[Message]]:
-    """Return the dialogues that the embedded base learns from."""
+    """Return the dialogues that the one-minute base learns from."""
     return [_dialogue(block) for block in _corpus_text().strip().split("\n\n")]
 
 
@@ -170,7 +170,7 @@ def _train_model(recipe: Recipe, tokenizer: Any, on_step: Callable[[int, int, fl
 
 
 def llama_config(recipe: Recipe, tokenizer: Any) -> "LlamaConfig":
-    """Return the shape of the embedded base."""
+    """Return the shape of the one-minute base."""
     from transformers import LlamaConfig
 
     return LlamaConfig(
