@@ -1,18 +1,70 @@
 """K adapters in one pack against K runs in sequence, K = 1, 2, 4, 8, 16.
 
-``python -m benchmarks.packed [--base small] [--steps 12] [--rounds 3]``; the last line is a JSON object. Ranks are mixed
-(4, 8, 16). A run in sequence has the base resident already: what is compared is training alone, which flatters the sequence.
+``python -m benchmarks.packed [--base small] [--steps 12] [--rounds 3] [--fresh]``; the last line is a JSON object. Ranks are
+mixed (4, 8, 16). A run in sequence has the base resident already: what is compared is training alone, which flatters the
+sequence. What was measured is kept, so a run that was killed goes on; ``--fresh`` measures again.
 """
 
 import argparse
-import json
+from functools import partial
 from typing import Any
 
 from benchmarks.contest import PRESETS, law_rows, machine, make_base, middle, run, table
+from benchmarks.results import STOP_TOKENS, Parts, leave
+
+WAYS = ("packed", "sequence")
 
 
 def main() -> None:
     """Run every K both ways, in turns."""
+    asked = _arguments()
+    spec: dict[str, Any] = {
+        "base": str(make_base(PRESETS[asked.base])),
+        "stop_token": STOP_TOKENS.get(PRESETS[asked.base].tokenizer),
+        "rows": len(law_rows(asked.rows)),
+        "rank": 8,
+        "ranks": [4, 8, 16],
+        "batch": asked.batch,
+        "steps": asked.steps,
+        "warm": 1,
+        "learning_rate": 1e-3,
+        "tokens_per_pass": 16384,
+    }
+    parts = Parts("packed", len(asked.members) * asked.rounds * len(WAYS), fresh=asked.fresh)
+    found = {str(members): _both_ways(spec, members, asked.rounds, parts) for members in asked.members}
+    print("\n" + members_table(found) + "\n")
+    named = {f"speedup_k{members}": one["speedup"] for members, one in found.items()}
+    leave("packed", {"machine": machine(), "base": asked.base, "members": found, **named})
+
+
+def _both_ways(spec: dict[str, Any], members: int, rounds: int, parts: Parts) -> dict[str, float]:
+    ways: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    for repeat in range(rounds):
+        for way, many in ways.items():
+            told = spec | {"name": f"{way}-{members}", "members": members, "sequence": way == "sequence"}
+            label = f"K = {members}, round {repeat + 1}, {way}"
+            many.append(parts.take(label, told, partial(run, "ours.py", told, repeat=repeat)))
+    packed, sequence = (middle(ways[way], "whole_seconds") for way in WAYS)
+    peaks = {f"{way}_peak_mib": middle(many, "peak_mib") for way, many in ways.items()}
+    seconds = {"packed_seconds": round(packed, 2), "sequence_seconds": round(sequence, 2)}
+    return {"speedup": round(sequence / packed, 3), **seconds, **peaks}
+
+
+def members_table(found: dict[str, dict[str, float]]) -> str:
+    """Return every K as a line of a Markdown table."""
+    columns = {
+        "in sequence s": ("sequence_seconds", ".1f"),
+        "packed s": ("packed_seconds", ".1f"),
+        "speedup": ("speedup", ".2f"),
+        "sequence MiB": ("sequence_peak_mib", ",.0f"),
+        "packed MiB": ("packed_peak_mib", ",.0f"),
+    }
+    there = {head: how for head, how in columns.items() if all(how[0] in one for one in found.values())}
+    lines = [[members, *(format(one[key], how) for key, how in there.values())] for members, one in found.items()]
+    return table(["K", *there], lines)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--base", default="small", choices=sorted(PRESETS))
     parser.add_argument("--members", type=int, nargs="+", default=[1, 2, 4, 8, 16])
@@ -20,37 +72,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=48)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=12)
-    options = parser.parse_args()
-    spec: dict[str, Any] = {
-        "base": str(make_base(PRESETS[options.base])),
-        "rows": len(law_rows(options.rows)),
-        "rank": 8,
-        "ranks": [4, 8, 16],
-        "batch": options.batch,
-        "steps": options.steps,
-        "warm": 1,
-        "learning_rate": 1e-3,
-        "tokens_per_pass": 16384,
-    }
-    speedups: dict[int, float] = {}
-    rows: list[list[object]] = []
-    for members in options.members:
-        ways: dict[str, list[dict[str, Any]]] = {"packed": [], "sequence": []}
-        for repeat in range(options.rounds):
-            for way, many in ways.items():
-                asked = spec | {"name": f"{way}-{members}", "members": members, "sequence": way == "sequence"}
-                many.append(run("ours.py", asked, repeat=repeat))
-        packed, sequence = (middle(many, "whole_seconds") for many in ways.values())
-        speedups[members] = round(sequence / packed, 3)
-        rows.append([members, f"{sequence:.1f}", f"{packed:.1f}", f"{speedups[members]:.2f}", *_peaks(ways)])
-        print(f"K = {members}: sequence {sequence:.1f} s, packed {packed:.1f} s, {speedups[members]:.2f}x", flush=True)
-    print("\n" + table(["K", "in sequence s", "packed s", "speedup", "sequence MiB", "packed MiB"], rows) + "\n")
-    named = {f"speedup_k{members}": speedup for members, speedup in speedups.items()}
-    print(json.dumps({"machine": machine(), "base": options.base, **named}))
-
-
-def _peaks(ways: dict[str, list[dict[str, Any]]]) -> list[str]:
-    return [f"{middle(ways[way], 'peak_mib'):,.0f}" for way in ("sequence", "packed")]
+    parser.add_argument("--fresh", action="store_true", help="measure again what is known")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ def main() -> None:
     """Train one adapter."""
     spec = specification()
     tokenizer = AutoTokenizer.from_pretrained(spec["base"])
+    tokenizer.eos_token = spec.get("stop_token") or tokenizer.eos_token
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(spec["base"], dtype=dtype), lora(spec))
     watch = Stopwatch(spec["warm"], spec["steps"])

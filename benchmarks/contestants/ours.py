@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from measure import Stopwatch, specification
+from measure import Stopwatch, profiled, specification
 
 from benchmarks.contest import law_rows
 from loramill.config import Base
@@ -30,7 +30,7 @@ class Timer(Silence):
 def main() -> None:
     """Train as the specification says: ``members`` at once, or one after the other if ``sequence`` is true."""
     spec = specification()
-    base = load_base(Base(source=spec["base"]), Path(spec["base"]))
+    base = load_base(Base(source=spec["base"], stop_token=spec.get("stop_token")), Path(spec["base"]))
     pack = Pack(base)
     rows = encode_all(base.tokenizer, law_rows(spec["rows"] + 1), base.template, 2048)
     steps_per_epoch = -(-spec["rows"] // spec["batch"])
@@ -52,10 +52,11 @@ def main() -> None:
     ]
     watch = Stopwatch(spec["warm"], spec["steps"])
     started = time.perf_counter()
-    for group in [[course] for course in courses] if spec.get("sequence") else [courses]:
-        fit(pack, group, tokens_per_pass=spec["tokens_per_pass"], listener=Timer(watch))
+    with profiled(spec.get("profile", False)) as operations:
+        for group in [[course] for course in courses] if spec.get("sequence") else [courses]:
+            fit(pack, group, tokens_per_pass=spec["tokens_per_pass"], listener=Timer(watch))
     tokens = sum(len(row.ids) for row in rows[:-1]) / len(rows[:-1])
-    watch.report(whole_seconds=time.perf_counter() - started, tokens_per_row=tokens)
+    watch.report(whole_seconds=time.perf_counter() - started, tokens_per_row=tokens, operations=operations)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """What all searches of the contest share: rows, base, space and a trace of the best loss over time."""
 
 import json
-import resource
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from measure import peak_resident
 
 from loramill.config import Base, LearningConfig, LearningRates, SearchConfig
 from loramill.pack.base import LoadedBase, load_base
@@ -63,9 +63,6 @@ class Trace:
     def report(self, at: float, **more: Any) -> None:
         """Print what happened as the last line."""
         losses = [loss for _, loss in self.ends if loss is not None]
-        on_gpu = torch.cuda.is_available()
-        peak = (
-            torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        )
+        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_resident()
         facts = {"seconds": at - self._began, "best": min(losses), "ends": self.ends, "steps": self.steps}
         print(json.dumps({**facts, "peak_mb": peak / 2**20, **more}))

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from peft import LoraConfig
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
 from loramill.config import Method
@@ -72,7 +73,7 @@ def carry_first_product(model: nn.Module, name: str, shape: Shape) -> None:
     """
     for layer in lora_layers(model, name):
         a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-        first_b, first_a = FIRST[shape.method](layer.get_base_layer().weight.detach().float(), shape.rank)
+        first_b, first_a = FIRST[shape.method](_frozen_weight(layer), shape.rank)
         if shape.method == "pissa":
             first_b, first_a = (part / layer.scaling[name] ** 0.5 for part in (first_b, first_a))
         with torch.no_grad():
@@ -103,6 +104,11 @@ def lora_layers(model: nn.Module, name: str | None = None) -> list[Any]:
     """Return PEFT's LoRA layers, of one member or of all."""
     layers = [module for module in model.modules() if isinstance(getattr(module, "lora_A", None), nn.ModuleDict)]
     return [layer for layer in layers if name is None or name in cast(Any, layer).lora_A]
+
+
+def _frozen_weight(layer: Any) -> Tensor:
+    """Return W in float32, also where the base holds it in 4 bits."""
+    return cast(Tensor, dequantize_module_weight(layer.get_base_layer())).detach().float()
 
 
 def _principal(weight_OI: Tensor, rank: int) -> tuple[Tensor, Tensor]:

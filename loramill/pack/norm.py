@@ -14,7 +14,11 @@ from torch import Tensor, nn
 def lean_norms(model: nn.Module) -> Mapping[nn.Module, Callable[[Tensor], Tensor]]:
     """Return a leaner forward for each of the model's norms in float32 that is known to compute x / rms(x) x weight."""
     norms = [module for module in model.modules() if type(module).__name__.endswith("RMSNorm")]
-    return {norm: _forward(norm) for norm in norms if _is_usual(cast(Any, type(norm))) and _weight(norm).dtype == torch.float32}
+    return {
+        norm: _forward(norm)
+        for norm in norms
+        if _is_usual(cast(Any, type(norm))) and _weight(norm).dtype == torch.float32
+    }
 
 
 def _forward(norm: Any) -> Callable[[Tensor], Tensor]:

@@ -67,10 +67,12 @@ def test_member_in_a_pack_equals_the_member_alone_after_50_steps(pack: Pack) -> 
             seed=3,
         ),
     ]
+    # rows that are learnt validate too, so that the best weights are the last ones
+    courses = [replace(one, validation=one.train[:4]) for one in courses]
     together = fit(pack, courses, tokens_per_pass=PLENTY)
     for one in courses:
         alone = fit(pack, [one], tokens_per_pass=PLENTY)[one.name]
-        assert alone.progress.step >= 48
+        assert alone.progress.best_epoch * one.steps_per_epoch >= 48
         assert together[one.name].progress.train_losses == pytest.approx(alone.progress.train_losses, abs=1e-3)
         assert gap(dict(together[one.name].best), dict(alone.best)) < 1e-3
 
@@ -189,7 +191,9 @@ def test_merge_equals_w_plus_scaled_ba_and_saved_equals_loaded(pack: Pack, tmp_p
     ids = torch.tensor([some[0].ids])
     with torch.no_grad():
         loaded = opened(ids).logits
-        merged = opened.merge_and_unload()
+        opened.merge_adapter()
+        with pytest.warns(UserWarning, match="already merged"):
+            merged = opened.merge_and_unload()  # twice equals once
         assert torch.allclose(loaded, merged(ids).logits, atol=1e-4)
     assert torch.allclose(merged.model.layers[0].self_attn.q_proj.weight, frozen + change, atol=1e-6)
     asked = loaded[0, some[0].prompt_length - 1 : -1]
@@ -251,8 +255,8 @@ def test_members_join_and_leave_without_a_trace(pack: Pack) -> None:
         def on_tick(self, tick: Tick) -> None:
             at_once.append(set(tick.losses))
 
-        def on_end(self, outcome: Outcome) -> Course | None:
-            return waiting.pop(0) if waiting else None
+        def on_end(self, outcome: Outcome) -> list[Course]:
+            return [waiting.pop(0)] if waiting else []
 
     everybody = [*first, *waiting]
     together = fit(pack, first, tokens_per_pass=PLENTY, listener=Doorman())

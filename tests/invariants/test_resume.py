@@ -9,6 +9,7 @@ import torch
 from loramill.errors import TrainingError
 from loramill.pack.members import Pack
 from loramill.pack.methods import Shape
+from loramill.training import loop
 from loramill.training.checkpoint import TENSORS
 from loramill.training.loop import Silence, Tick, fit
 from tests.factories import rows, tiny_base
@@ -48,6 +49,25 @@ def test_resume_equals_uninterrupted_bit_for_bit(pack: Pack, tmp_path: Path, at:
     for name in ("a", "b"):
         assert resumed[name].progress == whole[name].progress
         assert same(resumed[name].best, whole[name].best)
+
+
+def test_best_weights_that_are_not_the_last_survive_a_kill(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best epoch lies before the kill, and no later one is as good."""
+    one = course("a", rows(pack.base, 16), epochs=3)
+
+    def trained(at: int | None) -> Mapping[str, torch.Tensor]:
+        losses = iter([5.0, 3.0, 4.0, 4.0])
+        monkeypatch.setattr(loop, "evaluate", lambda *_: [(next(losses), 1)])
+        if at is not None:
+            with pytest.raises(KilledError):
+                fit(pack, [one], tokens_per_pass=10**6, listener=Killer(at), checkpoint=tmp_path / "c", save_steps=2)
+        outcome = fit(pack, [one], tokens_per_pass=10**6, checkpoint=tmp_path / "c" if at else None, save_steps=2)["a"]
+        assert outcome.progress.best_epoch == 1
+        return outcome.best
+
+    assert same(trained(at=7), trained(at=None))
 
 
 def test_a_checkpoint_of_another_course_is_not_continued(pack: Pack, tmp_path: Path) -> None:

@@ -150,9 +150,8 @@ class Heard(Silence):
     def on_tick(self, tick: Tick) -> None:
         self.at_once.add(len(tick.losses))
 
-    def on_end(self, outcome: Outcome) -> Course | None:
+    def on_end(self, outcome: Outcome) -> None:
         self.ended.append(outcome.course.name)
-        return None
 
     def on_note(self, text: str) -> None:
         self.notes.append(text)
