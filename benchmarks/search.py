@@ -1,19 +1,26 @@
-"""A whole search against Optuna with transformers' Trainer: ``python -m benchmarks.search [--quick]``.
+"""A whole search against Optuna with transformers' Trainer: ``python -m benchmarks.search [--quick] [--fresh]``.
 
-Same rows, base, space, sampler seed, trial count and epochs; each in a process of its own, loading the base included.
+Same rows, base, space, sampler seed, trial count and epochs; each in a process of its own, loading the base included. Each
+search is kept as it ends, under its settings and the code: a run that was cut goes on, and one with more seeds, trial counts or
+contestants measures only what is new. ``--fresh`` measures again.
+
 The last printed line is a JSON object: ``wall_vs_sequential`` and ``wall_vs_pruned`` (our seconds for the whole budget over
 theirs, medians over seeds), ``wall_to_same_loss`` (seconds until both have what the worse of both ends with), and
-``loss_difference`` (our best validation loss minus that of the sequential search, mean over seeds).
+``loss_difference`` (our best validation loss minus that of the sequential search, mean over seeds; its standard error beside
+it). The figures are those of the first of ``--trials``; ``by_trials`` has all.
 """
 
 import argparse
-import json
+import hashlib
 import math
+from functools import partial
+from itertools import product
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.contest import ROOT, WORK, law_rows, machine, middle, run, table
+from benchmarks.results import Parts, leave
 from loramill.config import Base, SplitConfig
 from loramill.data.split import split_records
 from loramill.pack.base import load_base
@@ -25,35 +32,48 @@ CONTESTANTS = {
     "pruned": "search_trainer.py",
     "hyperparameter_search": "search_trainer.py",
 }
+Results = dict[str, list[dict[str, Any]]]
+"""What each contestant measured, by seed."""
 
 
 def main() -> None:
-    """Run all contestants on all seeds, in turns, and print the result."""
+    """Run all contestants on all seeds and trial counts, in turns, and print the result."""
     asked = _arguments()
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in asked.contestants}
+    # A base that is made here is made once, at nobody's cost.
+    base = load_base(Base(source=asked.base, device="cpu"), Base().cache)
+    found: dict[str, Results] = {str(trials): {name: [] for name in asked.contestants} for trials in asked.trials}
     splits = _splits(asked.rows)
-    load_base(Base(source=asked.base, device="cpu"), Base().cache)  # the embedded base is made once, at nobody's cost
-    for seed in range(asked.seeds):
-        for name in asked.contestants:
-            spec = _specification(asked, splits, name, seed)
-            results[name].append(run(CONTESTANTS[name], spec, repeat=seed))
-            last = results[name][-1]
-            print(f"seed {seed} {name}: {last['seconds']:.1f} s, best {last['best']:.4f}", flush=True)
-    print(_shown(results))
-    print(json.dumps(summary(results) | {"trials": asked.trials, "epochs": asked.epochs, "machine": machine()}))
+    same = {"base": base.digest, "rows": _digest(splits, "*.jsonl")}
+    ours = same | {"search": _digest(ROOT / "loramill" / "search", "*.py")}
+    parts = Parts("search", len(asked.trials) * asked.seeds * len(asked.contestants), fresh=asked.fresh)
+    for trials, seed, name in product(asked.trials, range(asked.seeds), asked.contestants):
+        spec = _specification(asked, splits, trials, name, seed)
+        told = {"asked": spec, "of": ours if name == "ours" else same}
+        label = f"{trials} trials, seed {seed}, {name}"
+        last = parts.take(label, told, partial(run, CONTESTANTS[name], spec, repeat=seed))
+        found[str(trials)][name].append(last)
+        print(f"    {last['seconds']:.1f} s, best {last['best']:.4f}, {last['steps']} steps", flush=True)
+    figures = {trials: summary(results) for trials, results in found.items()}
+    for trials, results in found.items():
+        print(f"\n{trials} trials\n\n{shown(results)}")
+    print()
+    first = {"trials": asked.trials[0], "epochs": asked.epochs, "machine": machine(), **figures[str(asked.trials[0])]}
+    leave("search", first | {"by_trials": figures})
 
 
-def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Return the figures of merit."""
-    ours = results["ours"]
+def summary(results: Results) -> dict[str, Any]:
+    """Return the figures of merit; none without a search of ours."""
+    ours = results.get("ours", [])
     facts: dict[str, Any] = {"seeds": len(ours)}
-    for name, theirs in results.items():
+    for name, theirs in results.items() if ours else ():
         if name == "ours":
             continue
         facts[f"wall_vs_{name}"] = middle(ours, "seconds") / middle(theirs, "seconds")
         pairs = list(zip(ours, theirs, strict=True))
         facts[f"wall_to_same_loss_vs_{name}"] = mean(_to_same(mine, other) for mine, other in pairs)
-        facts[f"loss_difference_vs_{name}"] = mean(mine["best"] - other["best"] for mine, other in pairs)
+        gaps = [mine["best"] - other["best"] for mine, other in pairs]
+        facts[f"loss_difference_vs_{name}"] = mean(gaps)
+        facts[f"loss_difference_error_vs_{name}"] = stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else None
     facts["loss_difference"] = facts.get("loss_difference_vs_sequential")
     return facts
 
@@ -68,14 +88,14 @@ def _when(result: dict[str, Any], target: float) -> float:
     return min((at for at, loss in result["ends"] if loss is not None and loss <= target + 1e-9), default=math.nan)
 
 
-def _specification(asked: argparse.Namespace, splits: Path, name: str, seed: int) -> dict[str, Any]:
+def _specification(asked: argparse.Namespace, splits: Path, trials: int, name: str, seed: int) -> dict[str, Any]:
     return {
-        "name": f"{asked.trials}-{name}",
+        "name": f"{trials}-{name}",
         "contestant": name,
         "base": asked.base,
         "device": asked.device,
         "splits": str(splits),
-        "trials": asked.trials,
+        "trials": trials,
         "epochs": asked.epochs,
         "pack": asked.pack,
         "batch": 8,
@@ -86,44 +106,52 @@ def _specification(asked: argparse.Namespace, splits: Path, name: str, seed: int
     }
 
 
+def _digest(folder: Path, pattern: str) -> str:
+    content = b"".join(file.read_bytes() for file in sorted(folder.glob(pattern)))
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def _splits(rows: int) -> Path:
     parts = split_records(law_rows(rows), SplitConfig(validation=0.2)).parts
     folder = WORK / f"search-{rows}"
     for part in ("train", "validation"):
-        write_records(folder / f"{part}.jsonl", parts[part])  # type: ignore[index]
+        write_records(folder / f"{part}.jsonl", parts[part])
     return folder
 
 
-def _shown(results: dict[str, list[dict[str, Any]]]) -> str:
+def shown(results: Results) -> str:
+    """Return the contestants as a Markdown table."""
     rows = [
         [
             name,
             f"{middle(some, 'seconds'):.1f}",
             f"{mean(one['best'] for one in some):.4f}",
+            f"{middle(some, 'steps'):.0f}",
             f"{middle(some, 'peak_mb'):.0f}",
         ]
         for name, some in results.items()
     ]
-    return table(["search", "seconds", "best loss", "peak MB"], rows)
+    return table(["search", "seconds", "best loss", "steps", "peak MB"], rows)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rows, 4 trials, one seed: does it run?")
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--trials", type=int, nargs="+", default=[16])
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--pack", type=int, default=4)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to this")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--base", default="embedded", help="embedded, or a folder")
+    parser.add_argument("--base", default="embedded", help="one-minute, embedded, or a folder")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rates", type=float, nargs=2, default=[2e-3, 2e-2])
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--fresh", action="store_true", help="measure again what is known")
     asked = parser.parse_args()
     if asked.quick:
-        asked.trials, asked.epochs, asked.seeds, asked.rows, asked.threads = 4, 2, 1, 48, 1
-    asked.base = asked.base if asked.base == "embedded" else str(Path(asked.base).resolve())
+        asked.trials, asked.epochs, asked.seeds, asked.rows, asked.threads = [4], 2, 1, 48, 1
+    asked.base = asked.base if asked.base in ("one-minute", "embedded") else str(Path(asked.base).resolve())
     assert Path.cwd() == ROOT, f"run it in {ROOT}"
     return asked
 

@@ -60,13 +60,13 @@ def open_pack(step: str, base: Base, learning: LearningConfig) -> Pack:
 
 
 def load_with_bar(step: str, base: Base) -> LoadedBase:
-    """Load the base; show a bar while the embedded one is made."""
+    """Load the base; show a bar while the one-minute base is made."""
     with ExitStack() as stack:
         shown: list[tqdm[None]] = []
 
         def on_step(done: int, total: int, loss: float) -> None:
             if not shown:
-                say(step, "making the embedded base model (once, under a minute)")
+                say(step, "making the one-minute base (once)")
                 shown.append(stack.enter_context(bar(step, total, "steps")))
             shown[0].set_postfix_str(f"loss {loss:.2f}", refresh=False)
             shown[0].update(done - shown[0].n)

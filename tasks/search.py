@@ -116,6 +116,8 @@ def _note_trial(ended: "Ended") -> None:
             child.curve("train_loss", outcome.progress.train_losses)
             child.curve("validation_loss", outcome.progress.validation_losses)
             child.metrics({"steps": outcome.progress.step})
+        else:
+            child.curve("validation_loss", dict(entry.losses))
         if entry.value is not None:
             child.metrics({"best_validation_loss": entry.value})
 
@@ -158,6 +160,7 @@ def _write_settings(out: Path, settings: Settings, origin: str) -> Path:
 def _study_name(config: SearchConfig, learning: LearningConfig, lesson: "Lesson") -> str:
     """Return a digest of what decides any trial: with more trials, or another pack or storage, a study goes on."""
     from loramill.prompts import template_digest
+    from loramill.search.pruning import CHECKS, LEAST, REDUCTION, RUNGS
 
     base = lesson.pack.base
     facts = [
@@ -166,6 +169,7 @@ def _study_name(config: SearchConfig, learning: LearningConfig, lesson: "Lesson"
         [base.digest, template_digest(base.tokenizer, base.template)],
         learning.model_dump(mode="json", exclude=SAME_LOSS),
         config.model_dump(mode="json", exclude=ELSEWHERE),
+        [CHECKS, RUNGS, REDUCTION, LEAST],
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -260,7 +260,8 @@ def _seen(watch: Watch, lesson: "Lesson") -> dict[str, Any]:
     """Return what the watch has to tell besides the curves."""
     speed = round(median(watch.speeds), 1) if watch.speeds else None
     warnings = [{"kind": kind, "text": text} for kind, text in watch.warnings.items()]
-    return {"tokens_per_second": speed, "device": lesson.pack.base.device.type, "warnings": warnings}
+    device = lesson.pack.base.device.type
+    return {"tokens_per_second": speed, "device": device, "warnings": warnings, "stopped_by_time": watch.is_cut}
 
 
 def note_training(outcome: "Outcome", manifest: "Manifest", report: Path, seen: dict[str, Any]) -> None:

@@ -163,7 +163,7 @@ class SearchConfig(Section):
     sampler: Literal["tpe", "gp", "cmaes", "random", "grid"] = "tpe"
     """Who proposes."""
     pruner: Literal["none", "halving", "hyperband"] = "halving"
-    """Who ends trials that have no chance, after 1, 2 and 4 fifths of their steps."""
+    """Who ends trials that have no chance, after 1, 2 and 4 eighths of their steps."""
     lag: PositiveInt = 8
     """A proposal knows how the trials ended that are so many numbers older: so many can run at once, whatever the pack, and the
     pruner compares so many with each other."""

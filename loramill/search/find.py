@@ -65,9 +65,8 @@ def _round(search: Search) -> Round:
 def rules_of(search: Search) -> Rules:
     """Return what all trials have in common."""
     config = search.space.config
-    longest = max(config.epoch_choices or (config.epochs,))
     deadline = math.inf if config.minutes is None else 60 * config.minutes
-    return Rules(config.epochs, longest, config.folds, config.pruner, deadline=deadline)
+    return Rules(config.folds, config.pruner, config.lag, deadline=deadline)
 
 
 class Exploration:

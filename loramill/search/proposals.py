@@ -33,7 +33,7 @@ class Result:
     """``complete``, ``pruned`` or ``fail``."""
     value: float | None
     curve: dict[int, float]
-    """Validation loss by epoch, up to the rung at which it was pruned."""
+    """Validation loss by check, up to the rung at which it was pruned."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def _sampler(config: SearchConfig) -> "BaseSampler":
 def _tell(study: "Study", trial: "Trial", result: Result) -> None:
     from optuna.trial import TrialState
 
-    for epoch, loss in result.curve.items():
-        trial.report(loss, epoch)
+    for check, loss in result.curve.items():
+        trial.report(loss, check)
     if result.state == "complete":
         study.tell(trial, result.value)
     else:

@@ -1,6 +1,6 @@
-"""A round of trials: what comes next, what each epoch and each end means. It knows no model and no training.
+"""A round of trials: what comes next, what each check and each end means. It knows no model and no training.
 
-Whoever trains asks for `Round.next`, tells `Round.epoch` and `Round.end`, and may be killed between any two of these.
+Whoever trains asks for `Round.next`, tells `Round.check` and `Round.end`, and may be killed between any two of these.
 """
 
 import math
@@ -30,6 +30,8 @@ class Job:
     settings: Settings
     seed: int
     label: str = "trial"
+    until: int | None = None
+    """The check after which it pauses; none goes on to the end."""
 
     @property
     def name(self) -> str:
@@ -53,11 +55,10 @@ class Source(Protocol):
 class Rules:
     """What all trials of a round have in common."""
 
-    epochs: int
-    """Of a trial whose settings do not say."""
-    longest: int
     folds: int = 1
     pruner: Pruner = "none"
+    cohort: int = 1
+    """Trials that the pruner compares with each other."""
     label: str = "trial"
     deadline: float = math.inf
     """Seconds since the search began after which nothing new begins."""
@@ -70,6 +71,8 @@ class _State:
     entries: list[Entry]
     fates: list[Fate]
     results: list[Result | None]
+    count: int
+    """Trials that the round has, as far as is known."""
 
 
 class Round:
@@ -81,22 +84,21 @@ class Round:
         self._earlier, self._began = record.spent(), time.monotonic()
 
     def next(self) -> Job | None:
-        """Return a training that waits: folds of one's own trials, then those of the dead, then a new trial."""
+        """Return a training that is due: one of one's own trials or of the dead, then a new trial."""
         for _ in range(PATIENCE):
             state, claims = self._state(), self.record.claims.all()
             for entry, fate in zip(state.entries, state.fates, strict=True):
                 if entry.state is None and (job := self._due(entry, fate, claims.get(entry.number))) is not None:
                     return job
             number = len(state.entries)
-            if number >= self._count(state) or (found := self._source.proposal(number, state.results)) is None:
+            if number >= state.count or (found := self._source.proposal(number, state.results)) is None:
                 return None
-            if self._begin(number, *found, claims.get(number)):
-                return self._given(Job(number, 0, found[0].settings, found[1], self.rules.label))
-            time.sleep(0.05)
+            if not self._begin(number, *found, claims.get(number)):
+                time.sleep(0.05)
         return None
 
     def take(self, places: int) -> list[Job]:
-        """Return as many waiting trainings as there are places."""
+        """Return as many trainings that are due as there are places."""
         jobs: list[Job] = []
         while len(jobs) < places and (job := self.next()) is not None:
             jobs.append(job)
@@ -106,36 +108,37 @@ class Round:
         """Tell whether every trial has ended, whoever trained it."""
         self.settle()
         state = self._state()
-        return len(state.entries) >= self._count(state) and all(entry.state for entry in state.entries)
+        return len(state.entries) >= state.count and all(entry.state for entry in state.entries)
 
     def alive(self) -> None:
         """Show other workers that this one lives."""
         self.record.claims.beat()
 
-    def epoch(self, job: Job, epoch: int, loss: float) -> bool:
-        """Write down a validation loss, unless it is known; tell whether the training has no chance or is another worker's."""
+    def check(self, job: Job, check: int, loss: float) -> bool:
+        """Write down a validation loss, unless it is known; tell whether the training has failed or is another worker's."""
         if not math.isfinite(loss) or not self._is_mine(job):
             return True
-        entries = self.entries()
-        own = entries[job.trial]
-        if job.fold == 0 and own.state is None and epoch not in own.losses and 0 not in own.members:
-            losses = {**own.losses, epoch: self.record.report(job.trial, epoch, loss)}
-            entries[job.trial] = replace(own, losses=losses)
-        return self._state(entries).fates[job.trial].fell is not None
+        own = self.entries()[job.trial]
+        if job.fold == 0 and own.state is None and check not in own.losses and 0 not in own.members:
+            self.record.report(job.trial, check, loss)
+        return False
 
-    def end(self, job: Job, member: Member, losses: Mapping[int, float] | None = None) -> list[Entry]:
+    def end(self, job: Job, member: Member | None, losses: Mapping[int, float] | None = None) -> list[Entry]:
         """Write down how a training ended, unless it is known; return the trials that this ended.
 
-        ``losses`` are its validation losses by epoch: a training that was continued did not tell of those before.
+        Args:
+            job: the training.
+            member: its end; none if it has come to its rung and pauses.
+            losses: its validation losses by check; one that was continued did not tell of those before.
         """
         self._out.discard(job.name)
         entries = self.entries()
-        if unheard := [epoch for epoch in losses or {} if epoch not in entries[job.trial].losses]:
-            for epoch in unheard:
-                self.epoch(job, epoch, (losses or {})[epoch])
+        if unheard := [check for check in losses or {} if check not in entries[job.trial].losses]:
+            for check in unheard:
+                self.check(job, check, (losses or {})[check])
             entries = self.entries()
         own = entries[job.trial]
-        if own.state is None and job.fold not in own.members and self._is_mine(job):
+        if member is not None and own.state is None and job.fold not in own.members and self._is_mine(job):
             self.record.keep(job.trial, job.fold, member)
             entries[job.trial] = replace(own, members={**own.members, job.fold: member})
         if self.rules.deadline < math.inf:
@@ -143,11 +146,12 @@ class Round:
         return self.settle(entries)
 
     def settle(self, entries: list[Entry] | None = None) -> list[Entry]:
-        """Write down the end of every trial that has one by now; return those."""
+        """Write down the end of every trial that has one by now and is not being trained here; return those."""
         state = self._state(entries)
         told = []
         for entry, fate in zip(state.entries, state.fates, strict=True):
-            end = None if entry.state else _end(entry, fate, self.rules.folds)
+            is_out = self._job(entry, 0).name in self._out
+            end = None if entry.state or is_out else _end(entry, fate, self.rules.folds)
             if end is not None and self.record.tell(entry.number, *end):
                 told.append(replace(entry, state=end[0], value=end[1]))
         return told
@@ -158,34 +162,32 @@ class Round:
 
     def _state(self, entries: list[Entry] | None = None) -> _State:
         entries = self.entries() if entries is None else entries
-        judged = fates(self.rules.pruner, self.rules.longest, [self._curve(entry) for entry in entries])
-        results = [_result(entry, fate) for entry, fate in zip(entries, judged, strict=True)]
-        return _State(entries, judged, results)
-
-    def _curve(self, entry: Entry) -> Curve:
-        return Curve(
-            entry.settings.epochs or self.rules.epochs, entry.losses, 0 in entry.members or entry.state is not None
-        )
-
-    def _count(self, state: _State) -> int:
-        count = self._source.count(state.entries, state.results)
-        return min(count, len(state.entries)) if state.entries and self._seconds() > self.rules.deadline else count
+        results = [_result(entry) for entry in entries]
+        count = self._source.count(entries, results)
+        if entries and self._seconds() > self.rules.deadline:
+            count = min(count, len(entries))
+        judged = fates(self.rules.pruner, self.rules.cohort, count, [_curve(entry) for entry in entries])
+        return _State(entries, judged, results, count)
 
     def _seconds(self) -> float:
         return self._earlier + time.monotonic() - self._began
 
     def _due(self, entry: Entry, fate: Fate, claim: Claim | None) -> Job | None:
-        """Return a fold of a trial that waits for this worker; the other folds wait until the first has a chance."""
+        """Return a training of a trial that is due for this worker; the other folds wait until the first has ended."""
         first = entry.members.get(0)
-        survived = first is not None and first.status not in FAILED and fate == Fate(None, None)
-        folds = range(1, self.rules.folds) if survived else range(0 if first else 1)
-        jobs = [Job(entry.number, fold, entry.settings, entry.seed, self.rules.label) for fold in folds]
-        waiting = [job for job in jobs if job.fold not in entry.members and job.name not in self._out]
-        if not waiting or claim is None:
+        if first is None:
+            jobs = [] if fate.waits or fate.fell else [self._job(entry, 0, fate.until)]
+        else:
+            jobs = [self._job(entry, fold) for fold in range(1, self.rules.folds) if first.status not in FAILED]
+        due = [job for job in jobs if job.fold not in entry.members and job.name not in self._out]
+        if not due or claim is None:
             return None
         claims = self.record.claims
         mine = claim.worker == claims.worker or (claims.is_dead(claim) and claims.take_over(claim))
-        return self._given(waiting[0]) if mine else None
+        return self._given(due[0]) if mine else None
+
+    def _job(self, entry: Entry, fold: int, until: int | None = None) -> Job:
+        return Job(entry.number, fold, entry.settings, entry.seed, self.rules.label, until)
 
     def _begin(self, number: int, proposal: Proposal, seed: int, claim: Claim | None) -> bool:
         if claim is None:
@@ -201,12 +203,17 @@ class Round:
         return job
 
 
+def _curve(entry: Entry) -> Curve:
+    losses = {check: loss for check, loss in entry.losses.items() if math.isfinite(loss)}
+    return Curve(losses, 0 in entry.members or entry.state is not None, entry.state == "pruned")
+
+
 def _end(entry: Entry, fate: Fate, folds: int) -> tuple[str, float | None] | None:
     """Return a trial's state and value, if it has ended."""
-    if 0 not in entry.members or (fate.open is not None and fate.fell is None):
-        return None
-    if fate.fell is not None:
+    if fate.fell:
         return "pruned", None
+    if 0 not in entry.members:
+        return None
     if any(member.status in FAILED for member in entry.members.values()):
         return "fail", None
     value = pooled(list(entry.members.values()))
@@ -215,10 +222,9 @@ def _end(entry: Entry, fate: Fate, folds: int) -> tuple[str, float | None] | Non
     return ("complete", value) if value is not None and math.isfinite(value) else ("fail", None)
 
 
-def _result(entry: Entry, fate: Fate) -> Result | None:
+def _result(entry: Entry) -> Result | None:
     """Return what a sampler may know of a trial."""
     if entry.state is None:
         return None
-    last = {"complete": math.inf, "pruned": fate.fell or 0, "fail": 0}[entry.state]
-    curve = {epoch: loss for epoch, loss in sorted(entry.losses.items()) if epoch <= last and math.isfinite(loss)}
+    curve = {} if entry.state == "fail" else {check: entry.losses[check] for check in sorted(entry.losses)}
     return Result(entry.state, entry.value, curve)

@@ -1,6 +1,7 @@
 """Rounds of trials on a real base: places in one pack that take the next training as soon as one ends."""
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,10 @@ from loramill.errors import TrainingError
 from loramill.pack.members import Pack
 from loramill.pack.rows import Batch
 from loramill.prompts import Row
+from loramill.search.pruning import CHECKS
 from loramill.search.rounds import Job, Round
 from loramill.search.study import DIGITS, Entry, Member
+from loramill.training.checkpoint import paused_place
 from loramill.training.course import Course, course_of, passes
 from loramill.training.loop import Listener, Outcome, Tick, fit
 
@@ -70,6 +73,7 @@ class Trainer:
             if jobs := round.take(self.config.pack):
                 self._fit(round, jobs, refill=True)
             else:
+                round.alive()  # trials of its own may pause until others have come to their rung
                 time.sleep(WAIT)
 
     def course(self, job: Job) -> Course:
@@ -77,8 +81,8 @@ class Trainer:
         train, validation = self.folds[job.fold]
         epochs = job.settings.epochs or self.config.epochs
         learning = job.settings.over(self.learning)
-        course = course_of(learning, job.settings, train, validation, epochs=epochs, patience=epochs, seed=job.seed)
-        return replace(course, name=job.name)
+        course = course_of(learning, job.settings, train, validation, epochs=epochs, patience=CHECKS, seed=job.seed)
+        return replace(course, name=job.name, checks=CHECKS, until=job.until)
 
     def _fit(self, round: Round, jobs: Sequence[Job], *, refill: bool) -> None:
         """Train jobs side by side; if memory runs out, one by one, and the one for which it runs out alone fails."""
@@ -103,19 +107,22 @@ class Trainer:
             for job in left:
                 self._fit(round, [job], refill=False)
 
-    def ended(self, round: Round, job: Job, member: Member, outcome: Outcome | None = None) -> None:
-        """Write down how a job ended, and tell of the trials that this ended."""
+    def ended(self, round: Round, job: Job, member: Member | None, outcome: Outcome | None = None) -> None:
+        """Write down how a job ended, or that it pauses, and tell of the trials that this ended."""
         losses = {}
         if outcome is not None and job.fold == 0:
             self.outcomes[job.name] = outcome
             losses = dict(enumerate(outcome.progress.validation_losses[1:], start=1))
         for entry in round.end(job, member, losses):
             name = Job(entry.number, 0, entry.settings, entry.seed, round.rules.label).name
-            self.on_trial(Ended(round.rules.label, entry, self.outcomes.pop(name, None)))
+            shutil.rmtree(paused_place(self.checkpoint, name), ignore_errors=True)
+            if (first := self.outcomes.pop(name, None)) is not None:
+                self.done += first.course.steps - first.progress.step
+            self.on_trial(Ended(round.rules.label, entry, first))
 
 
 class _Desk:
-    """Stands between the loop and a round: reports, prunes, and sends the next job into a place that became free."""
+    """Stands between the loop and a round: reports, and sends what is due into places that are free."""
 
     def __init__(self, trainer: Trainer, round: Round, jobs: Sequence[Job], refill: bool) -> None:
         self._trainer, self._round, self._refill = trainer, round, refill
@@ -129,31 +136,31 @@ class _Desk:
         self._trainer.listener.on_tick(replace(tick, done=self._trainer.done, total=total))
 
     def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
-        """Write it down; prune what has no chance."""
+        """Write it down; end what has failed or belongs to another worker."""
         self._trainer.listener.on_epoch(name, epoch, validation_loss)
-        return epoch > 0 and self._round.epoch(self.jobs[name], epoch, validation_loss)
+        return epoch > 0 and self._round.check(self.jobs[name], epoch, validation_loss)
 
-    def on_end(self, outcome: Outcome) -> Course | None:
-        """Write down how it ended, and give the next job for its place."""
+    def on_end(self, outcome: Outcome) -> list[Course]:
+        """Write down how it ended, or that it pauses; give what is due for all places that are free."""
         job, trainer = self.jobs.pop(outcome.course.name), self._trainer
         trainer.listener.on_end(outcome)
-        trainer.done += outcome.course.steps - outcome.progress.step
         trainer.ended(self._round, job, _member(trainer, outcome), outcome)
-        if not self._refill or (following := self._round.next()) is None:
-            return None
-        self.jobs[following.name] = following
-        return trainer.course(following)
+        following = self._round.take(trainer.config.pack - len(self.jobs)) if self._refill else []
+        self.jobs |= {one.name: one for one in following}
+        return [trainer.course(one) for one in following]
 
     def on_note(self, text: str) -> None:
         """Pass it on."""
         self._trainer.listener.on_note(text)
 
 
-def _member(trainer: Trainer, outcome: Outcome) -> Member:
+def _member(trainer: Trainer, outcome: Outcome) -> Member | None:
     progress, course = outcome.progress, outcome.course
     targets = sum(row.targets for row in course.validation)
     if progress.status == "diverged" or not math.isfinite(progress.validation_losses[-1]):
         return Member("diverged", None, targets, (), progress.step)
+    if progress.status == "paused":
+        return None
     if progress.status == "pruned":
         return Member("pruned", None, targets, (), progress.step)
     weights, tokens = outcome.best, trainer.learning.tokens_per_pass

@@ -1,6 +1,6 @@
 """The record of a search: an Optuna study in a database, and beside it who works on what.
 
-Everything that a decision rests on is written here before anything follows from it: a proposal with its settings, each epoch's
+Everything that a decision rests on is written here before anything follows from it: a proposal with its settings, each check's
 loss, how each member of a trial ended. Numbers are rounded first, so that the last bits of a float, which differ with the
 company in a pack, decide nothing.
 """
@@ -44,7 +44,7 @@ class Member:
     targets: int
     """Tokens that the loss is a mean of."""
     rows: tuple[float, ...]
-    """Summed loss of each validation row at the best epoch, in the rows' order; empty if it did not finish."""
+    """Summed loss of each validation row at the best check, in the rows' order; empty if it did not finish."""
     steps: int
 
 
@@ -56,7 +56,7 @@ class Entry:
     settings: Settings
     seed: int
     losses: Mapping[int, float]
-    """Validation loss of its first member, by epoch."""
+    """Validation loss of its first member, by check."""
     members: Mapping[int, Member]
     """The members that ended, by fold."""
     state: str | None
@@ -92,9 +92,9 @@ class Record:
         self._write(claim.trial, proposal, seed)
         return True
 
-    def report(self, number: int, epoch: int, loss: float) -> float:
+    def report(self, number: int, check: int, loss: float) -> float:
         """Write down a loss; return it as it stands."""
-        self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, round(loss, DIGITS))
+        self._storage.set_trial_intermediate_value(self._trial_id(number), check, round(loss, DIGITS))
         return round(loss, DIGITS)
 
     def keep(self, number: int, fold: int, member: Member) -> None:
@@ -203,7 +203,7 @@ def _entry(trial: "FrozenTrial") -> Entry:
         number=trial.number,
         settings=settings_of(trial.user_attrs["settings"]),
         seed=trial.user_attrs["seed"],
-        losses={epoch: loss for epoch, loss in trial.intermediate_values.items() if epoch > 0},
+        losses=dict(trial.intermediate_values),
         members={fold: Member(**{**value, "rows": tuple(value["rows"])}) for fold, value in sorted(kept.items())},
         state=trial.state.name.lower() if trial.state.is_finished() else None,
         value=trial.value if trial.state.name == "COMPLETE" else None,

@@ -1,6 +1,7 @@
 """What was found, and what may be said about it: the smaller model unless a larger one is better by more than the noise."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,18 +111,25 @@ def _found(chosen: Candidate, pool: Sequence[Candidate], judges: Judges, seed: i
 
 
 def _said_of_trials(entries: Sequence[Entry], chosen: Candidate, batch: int) -> str:
-    seen = [entry for entry in entries if math.isfinite(entry.losses.get(1, math.nan))]
+    check = _common_check(entries)
+    seen = [entry for entry in entries if math.isfinite(entry.losses.get(check, math.nan))]
     ranks = sorted({entry.settings.rank for entry in seen})
     taken = f"taking {chosen.settings.rank}"
     if len(ranks) < 2:
         return taken.replace("taking", "rank was not searched: taking")
-    chance = rank_matters([entry.settings.rank for entry in seen], _others(seen, batch), [e.losses[1] for e in seen])
+    chance = rank_matters([e.settings.rank for e in seen], _others(seen, batch), [e.losses[check] for e in seen])
     if chance is None:
         return f"{len(seen)} trials are too few to tell {_span(ranks)} apart: {taken}"
     if chance < 0.05:
         return f"rank makes a difference here (p = {chance:.2g}): {taken}"
     why = "" if chosen.settings.rank == ranks[0] else ", the smallest that was tried beside a rate as good as the best"
     return f"{_span(ranks)} are indistinguishable here: {taken}{why}"
+
+
+def _common_check(entries: Sequence[Entry]) -> int:
+    """Return the last check that as many trials came to as to any: the first, where trials are pruned."""
+    came = Counter(check for entry in entries for check, loss in entry.losses.items() if math.isfinite(loss))
+    return max(came, key=lambda check: (came[check], check), default=1)
 
 
 def _others(entries: Sequence[Entry], batch: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":

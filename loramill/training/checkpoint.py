@@ -11,6 +11,11 @@ from loramill.training.student import Student
 TENSORS, FACTS = "tensors.safetensors", "progress.json"
 
 
+def paused_place(folder: Path, name: str) -> Path:
+    """Return where a member that pauses is kept, beside the checkpoint of those that train."""
+    return folder.with_name(f"{folder.name}-{name}")
+
+
 def save_checkpoint(folder: Path, students: list[Student]) -> None:
     """Replace the checkpoint in ``folder`` by the present state of all students."""
 
@@ -26,7 +31,8 @@ def save_checkpoint(folder: Path, students: list[Student]) -> None:
 def restore_checkpoint(folder: Path, students: list[Student]) -> set[str]:
     """Bring those ``students`` to where the checkpoint left them that it knows with exactly these courses; return their names.
 
-    Members are independent of each other, so each is continued or begins anew on its own.
+    Members are independent of each other, so each is continued or begins anew on its own; one that was further than its course
+    goes now begins anew.
 
     Raises:
         TrainingError: the checkpoint is damaged.
@@ -37,7 +43,8 @@ def restore_checkpoint(folder: Path, students: list[Student]) -> set[str]:
         facts = read_json(folder / FACTS)
         known = {name: student["progress"] for name, student in facts["students"].items()}
         keys = {name: student["key"] for name, student in facts["students"].items()}
-        continued = [student for student in students if keys.get(student.name) == student.course.key]
+        same = [student for student in students if keys.get(student.name) == student.course.key]
+        continued = [student for student in same if student.course.reaches(known[student.name]["step"])]
         if continued and digest_of_file(folder / TENSORS) != facts["sha256"]:
             raise ValueError("its checksum is wrong")
         tensors = load_file(str(folder / TENSORS)) if continued else {}

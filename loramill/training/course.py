@@ -34,6 +34,11 @@ class Course:
     weight_decay: float = 0.0
     clip: float = 1.0
     patience: int = 3
+    """Validations without a better one after which it stops."""
+    checks: int | None = None
+    """Validations, at equal distances; none validates after each epoch."""
+    until: int | None = None
+    """Validation after which it pauses; given again, with a later one or none, it goes on where it was."""
     start: Mapping[str, Tensor] | None = None
     """First weights; none draws fresh ones from the shape's seed."""
 
@@ -53,6 +58,14 @@ class Course:
     def steps(self) -> int:
         """Optimizer steps at most."""
         return self.steps_per_epoch * self.epochs
+
+    def checks_by(self, step: int) -> int:
+        """Return how many validations are due within so many steps: whole epochs, unless the course has its own."""
+        return step * min(self.checks or self.epochs, self.steps) // self.steps
+
+    def reaches(self, step: int) -> bool:
+        """Tell whether so many steps are no more than it may take before it pauses."""
+        return self.until is None or self.checks_by(step) <= self.until
 
     @property
     def load(self) -> Load:
@@ -89,7 +102,7 @@ class Course:
         return self.learning_rate * falling[self.schedule]
 
 
-_NOT_PLAIN = {"shape", "train", "validation", "start"}
+_NOT_PLAIN = {"shape", "train", "validation", "start", "until"}
 
 
 def _sums(weights: Mapping[str, Tensor]) -> list[tuple[str, str]]:

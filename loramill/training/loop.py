@@ -23,7 +23,7 @@ from loramill.pack.members import Pack
 from loramill.pack.plan import MemoryPlan, plan_training, unknown
 from loramill.pack.rows import Batch
 from loramill.prompts import Row
-from loramill.training.checkpoint import restore_checkpoint, save_checkpoint
+from loramill.training.checkpoint import paused_place, restore_checkpoint, save_checkpoint
 from loramill.training.course import Course, passes
 from loramill.training.processes import (
     add_gradients,
@@ -63,11 +63,11 @@ class Listener(Protocol):
         ...
 
     def on_epoch(self, name: str, epoch: int, validation_loss: float) -> bool:
-        """Hear of a member's validation; answer True to prune it."""
+        """Hear of a member's validation, by number where the course has its own; answer True to prune it."""
         ...
 
-    def on_end(self, outcome: "Outcome") -> Course | None:
-        """Hear that a member has ended; give the next course for its place, or none."""
+    def on_end(self, outcome: "Outcome") -> Sequence[Course] | None:
+        """Hear that a member has ended or pauses; give courses for its place and for others that are free, or none."""
         ...
 
     def on_note(self, text: str) -> None:
@@ -85,7 +85,7 @@ class Silence:
         """Never prune."""
         return False
 
-    def on_end(self, outcome: "Outcome") -> Course | None:
+    def on_end(self, outcome: "Outcome") -> Sequence[Course] | None:
         """Leave the place empty."""
         return None
 
@@ -111,14 +111,14 @@ class _Shared:
         """Ask the main process."""
         return from_main(self._listener.on_epoch(name, epoch, validation_loss))
 
-    def on_end(self, outcome: "Outcome") -> Course | None:
+    def on_end(self, outcome: "Outcome") -> Sequence[Course] | None:
         """Ask the main process."""
         return from_main(self._listener.on_end(outcome))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a course ended; ``best`` are the weights with the lowest validation loss, never just the last."""
+    """How a course ended or where it pauses; ``best`` are the weights with the lowest validation loss, never just the last."""
 
     course: Course
     progress: Progress
@@ -137,10 +137,10 @@ def fit(
     """Train all courses at once on the pack's base, or as many as memory holds; return each one's outcome by name.
 
     The memory plan (`loramill.pack.plan`) is made and told before the first step; ``tokens_per_pass`` is its upper bound. A
-    member hangs on the base while it is trained. When one ends, `Listener.on_end` may send another into its place. A run that
-    was killed continues each member from ``checkpoint`` and ends with the same weights as one that was not; AdaLoRA, whose
-    budget PEFT does not hand out, begins anew. Several processes (`loramill.training.processes`) train what the main one is
-    given; they end with equal weights.
+    member hangs on the base while it is trained. When one ends, `Listener.on_end` may send others into its place; one that
+    pauses is kept beside ``checkpoint`` and goes on when it is sent again. A run that was killed continues each member from
+    ``checkpoint`` and ends with the same weights as one that was not; AdaLoRA, whose budget PEFT does not hand out, begins anew
+    each time. Several processes (`loramill.training.processes`) train what the main one is given; they end with equal weights.
 
     Raises:
         AdapterError: these methods cannot share a pack.
@@ -186,7 +186,7 @@ def _fit(
     if is_split():
         split(pack.base.model, [course.shape.method for course in courses])
     pack.checkpointing = plan.checkpointing
-    crowd = _Crowd(pack, listener, courses[plan.members :])
+    crowd = _Crowd(pack, listener, checkpoint, courses[plan.members :])
     try:
         for course in courses[: plan.members]:
             crowd.join(course)
@@ -204,27 +204,35 @@ def _fit(
 class _Crowd:
     """Who is being trained just now, who waits for a place, and how those before them ended."""
 
-    def __init__(self, pack: Pack, listener: Listener, waiting: Sequence[Course]) -> None:
-        self.pack, self.listener = pack, listener
+    def __init__(self, pack: Pack, listener: Listener, checkpoint: Path | None, waiting: Sequence[Course]) -> None:
+        self.pack, self.listener, self.checkpoint = pack, listener, checkpoint
         self.waiting = list(waiting)
+        self.is_full = bool(waiting)
+        """Whether memory holds no more than those who began."""
         self.students: list[Student] = []
         self.outcomes: dict[str, Outcome] = {}
 
     def join(self, course: Course) -> None:
-        """Hang a member on the base."""
+        """Hang a member on the base; one that paused goes on."""
         self.students.append(Student(self.pack, course))
+        if self.checkpoint is not None:
+            restore_checkpoint(paused_place(self.checkpoint, course.name), self.students[-1:])
 
     def part(self) -> None:
-        """Take those who have ended off the base, and let the next ones in."""
-        for student in [student for student in self.students if not student.is_training]:
+        """Take those who have ended or pause off the base, and let the next ones in."""
+        leaving = [student for student in self.students if not student.is_training]
+        for student in leaving:
+            if student.progress.status == "paused" and self.checkpoint is not None:
+                save_checkpoint(paused_place(self.checkpoint, student.name), [student])
             self.students.remove(student)
             self.pack.remove(student.name)
             outcome = self.outcomes[student.name] = Outcome(student.course, student.progress, student.best)
-            if (following := self.listener.on_end(outcome)) is not None:
-                self.waiting.append(following)
-            if self.waiting:
-                self.join(self.waiting.pop(0))
-                _align(self.students[-1:])
+            self.waiting += self.listener.on_end(outcome) or ()
+        room = len(leaving) if self.is_full else len(self.waiting)
+        joining, self.waiting = self.waiting[:room], self.waiting[room:]
+        for course in joining:
+            self.join(course)
+            _align(self.students[-1:])
 
     def disperse(self) -> None:
         """Take everybody off the base."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from loramill.pack.members import Pack
 from loramill.training.course import Course
 
-Status = Literal["training", "finished", "stopped early", "pruned", "diverged"]
+Status = Literal["training", "paused", "finished", "stopped early", "pruned", "diverged"]
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Progress:
     rates: list[float] = field(default_factory=list)
     """Learning rate per step."""
     validation_losses: list[float] = field(default_factory=list)
-    """Before the first step, then after each epoch."""
+    """Before the first step, then after each epoch, or at each of the course's own checks."""
     norms: list[float] = field(default_factory=list)
     """Per step, the norm of the gradient before it was clipped."""
 
@@ -64,13 +64,13 @@ class Student:
 
     @property
     def epoch(self) -> int:
-        """Epochs behind it."""
-        return self.progress.step // self.course.steps_per_epoch
+        """Epochs behind it; of a course with validations of its own, these."""
+        return self.course.checks_by(self.progress.step)
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether the step just taken was an epoch's last."""
-        return self.progress.step % self.course.steps_per_epoch == 0
+        """Whether a validation is due after the step just taken."""
+        return self.epoch > self.course.checks_by(self.progress.step - 1)
 
     def step(self, loss: float) -> None:
         """Take one optimizer step with the gradients at hand; a loss or gradient that is not finite ends the course."""
@@ -98,6 +98,8 @@ class Student:
             self.best = self.pack.weights(self.name)
         if progress.step >= self.course.steps:
             progress.status = "finished"
+        elif self.epoch == self.course.until:
+            progress.status = "paused"
         elif self.epoch - progress.best_epoch >= self.course.patience:
             progress.status = "stopped early"
 
@@ -113,6 +115,8 @@ class Student:
     def restore(self, progress: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Continue from what `tensors` and `facts` gave."""
         self.progress = Progress(**progress)
+        if self.progress.status == "paused" and self.epoch != self.course.until:
+            self.progress.status = "training"
         self.best = _under(tensors, "best/")
         self.pack.set_weights(self.name, _under(tensors, "weight/"))
         for index, parameter in enumerate(self.parameters):

@@ -1,4 +1,4 @@
-"""A worker of a shared search, for tests: ``python -m tests.integration.search_worker <address> <seconds per epoch>``."""
+"""A worker of a shared search, for tests: ``python -m tests.integration.search_worker <address> <seconds per check>``."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from loramill.search.rounds import Round
 from loramill.search.study import Record
 from tests.unit.search.play import Pack, facts, judges, noisy, space, valley
 
-CONFIG = SearchConfig(trials=8, epochs=3, lag=6, pack=2, repeats=1, takeover_seconds=3)
+CONFIG = SearchConfig(trials=8, lag=6, pack=2, repeats=1, takeover_seconds=3)
 OBJECTIVE = noisy(valley)
 
 
@@ -21,7 +21,7 @@ def say(text: str) -> None:
 
 
 class Slow(Pack):
-    """Takes its time over an epoch, and waits while another worker has what is left."""
+    """Takes its time over a check, and waits while another worker has what is left."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(OBJECTIVE, CONFIG.pack, say)
@@ -29,11 +29,11 @@ class Slow(Pack):
 
     def __call__(self, round: Round) -> None:
         while not round.is_over():
-            running = [[job, 0] for job in round.take(self._places)]
+            running = round.take(self._places)
             while running:
                 time.sleep(self._seconds)
                 round.alive()
-                running = self._epoch(round, running)
+                running = self._train(round, running)
             time.sleep(0.05)
 
 

@@ -1,5 +1,6 @@
 """Two workers on one PostgreSQL study: no trial is trained twice to its end, and those of a killed worker are taken over."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -87,7 +88,7 @@ def test_two_workers_one_killed_end_as_one_left_alone(database: str, root: Path,
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     killed = worker(database, root, first, 0.2)
     other = worker(database, root, second, 0.02)
-    until(first, "epoch 2 of", killed)
+    until(first, "check 2 of", killed)
     killed.kill()
     killed.wait(10)
     assert other.wait(120) == 0, second.read_text()
@@ -95,14 +96,12 @@ def test_two_workers_one_killed_end_as_one_left_alone(database: str, root: Path,
     said = second.read_text()
     assert f"found {alone.settings.model_dump_json()} {alone.said}" in said
     assert f"facts {facts(entries)}" in said
-    ended = Counter(
-        line.split()[1] for file in (first, second) for line in file.read_text().split("\n") if "ended " in line
-    )
-    begun = {line.split()[-1] for line in first.read_text().split("\n") if line.startswith("epoch")}
-    assert set(ended.values()) == {1}, "a trial was trained to its end twice"
-    assert {f"trial{entry.number}" for entry in entries} <= set(ended)
-    assert begun - {line.split()[1] for line in first.read_text().split("\n") if line.startswith("ended ")}, (
-        "none was left"
-    )
+    lines = [file.read_text().split("\n") for file in (first, second)]
+    come = Counter(line for line in itertools.chain(*lines) if line.startswith(("paused ", "finished ")))
+    assert set(come.values()) == {1}, "a trial was trained to the same place twice"
+    assert {f"trial{entry.number}" for entry in entries} <= {line.split()[1] for line in come}
+    begun = {line.split()[-1] for line in lines[0] if line.startswith("check ")}
+    finished = {line.split()[1] for line in lines[0] if line.startswith("finished ")}
+    assert begun - finished, "none was left"
     record = Record("law", database)
     assert [trial.number for trial in record.study.get_trials(deepcopy=False)] == list(range(len(entries)))

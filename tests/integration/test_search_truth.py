@@ -24,9 +24,9 @@ def _imported() -> None:
         import optuna  # noqa: F401
 
 
-def level(settings: Settings, epoch: int) -> float:
+def level(settings: Settings, check: int) -> float:
     """Every setting is as good as any other."""
-    return 2 + 0.5 / epoch
+    return 2 + 0.5 / check
 
 
 @pytest.mark.parametrize("repeats", [0, 3])

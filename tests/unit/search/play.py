@@ -1,4 +1,4 @@
-"""A pack without a model: trains by asking a formula, epoch by epoch, so that whole searches take milliseconds."""
+"""A pack without a model: trains by asking a formula, check by check, so that whole searches take milliseconds."""
 
 import math
 import random
@@ -14,6 +14,7 @@ from loramill.search.claims import Claim
 from loramill.search.find import Search, find
 from loramill.search.noise import Judges
 from loramill.search.proposals import Proposal
+from loramill.search.pruning import CHECKS
 from loramill.search.rounds import Job, Round
 from loramill.search.space import Space
 from loramill.search.study import DIGITS, Entry, Member, Record
@@ -21,7 +22,7 @@ from loramill.search.verdict import Found
 
 ROWS = 24
 Objective = Callable[[Settings, int, int], Sequence[float]]
-"""Loss of each row, of settings, a seed and an epoch."""
+"""Loss of each row, of settings, a seed and a check."""
 LAYERS = ("down_proj", "k_proj", "o_proj", "q_proj", "v_proj")
 
 
@@ -40,18 +41,18 @@ def noisy(
     """Add what rows and seeds do: some rows are hard for all, each run is better on some rows than on others."""
     hard = np.random.default_rng(world).normal(0, 0.5, ROWS)
 
-    def rows(settings: Settings, seed: int, epoch: int) -> Sequence[float]:
+    def rows(settings: Settings, seed: int, check: int) -> Sequence[float]:
         draw = np.random.default_rng([world, seed, settings.rank, int(settings.learning_rate * 1e9)])
         luck = draw.normal(0, seed_noise) + draw.normal(0, row_noise, ROWS)
-        return [float(value) for value in loss(settings, epoch) + hard + luck]
+        return [float(value) for value in loss(settings, check) + hard + luck]
 
     return rows
 
 
-def valley(settings: Settings, epoch: int) -> float:
-    """Best at a rate of 6e-3, whatever the rank; deeper with each epoch."""
+def valley(settings: Settings, check: int) -> float:
+    """Best at a rate of 6e-3, whatever the rank; deeper with each check."""
     rate = settings.learning_rate * math.sqrt(settings.rank / 8)
-    return 2 + 0.3 * math.log(rate / 6e-3) ** 2 + 0.5 / epoch
+    return 2 + 0.3 * math.log(rate / 6e-3) ** 2 + 0.5 / check
 
 
 class Pack:
@@ -59,38 +60,46 @@ class Pack:
 
     def __init__(self, objective: Objective, places: int, event: Callable[[str], None] = lambda name: None) -> None:
         self._objective, self._places, self._event = objective, places, event
+        self._paused: dict[str, int] = {}
         self.log: list[str] = []
+        self.checks = 0
 
     def __call__(self, round: Round) -> None:
         while not round.is_over():
-            running = [[job, 0] for job in round.take(self._places)]
-            assert running, "the round is not over, yet nothing waits"
+            running = round.take(self._places)
+            assert running, "the round is not over, yet nothing is due"
             while running:
-                running = self._epoch(round, running)
+                running = self._train(round, running)
 
-    def _epoch(self, round: Round, running: list[list[object]]) -> list[list[object]]:
-        going: list[list[object]] = []
-        for job, done in running:
-            assert isinstance(job, Job)
-            assert isinstance(done, int)
-            epoch = done + 1
-            rows = self._objective(job.settings, job.seed + 1000 * job.fold, epoch)
-            self._event(f"epoch {epoch} of {job.name}")
-            pruned = round.epoch(job, epoch, float(np.mean(rows)))
-            last = epoch >= (job.settings.epochs or round.rules.epochs)
-            if not (pruned or last or not np.isfinite(rows).all()):
-                going.append([job, epoch])
-                continue
-            self._event(f"end of {job.name}")
-            status = "diverged" if not np.isfinite(rows).all() else "pruned" if pruned else "finished"
-            whole = status == "finished"
-            member = Member(status, round_loss(rows) if whole else None, len(rows), tuple(rows) if whole else (), epoch)
-            round.end(job, member)
-            self.log.append(f"{job.name} {status}")
-            self._event(f"ended {job.name}")
-            if (following := round.next()) is not None:
-                going.append([following, 0])
-        return going
+    def _train(self, round: Round, running: list[Job]) -> list[Job]:
+        """Bring all to their next check; then those leave that have come to a rung or to their end, and others come."""
+        leaving = [job for job in running if self._comes_to_its_end(round, job)]
+        staying = [job for job in running if job not in leaving]
+        for number, job in enumerate(leaving, start=1):
+            self._leave(round, job)
+            staying += round.take(self._places - len(staying) - len(leaving[number:]))
+        return staying
+
+    def _comes_to_its_end(self, round: Round, job: Job) -> bool:
+        check = self._paused[job.name] = self._paused.get(job.name, 0) + 1
+        self.checks += 1
+        self._event(f"check {check} of {job.name}")
+        stops = round.check(job, check, float(np.mean(self._rows(job, check))))
+        return stops or check in (job.until, CHECKS)
+
+    def _leave(self, round: Round, job: Job) -> None:
+        check = self._paused[job.name]
+        rows = self._rows(job, check)
+        self._event(f"end of {job.name}")
+        status = "diverged" if not np.isfinite(rows).all() else "paused" if check < CHECKS else "finished"
+        loss = round_loss(rows) if status == "finished" else None
+        member = Member(status, loss, len(rows), tuple(rows) if loss is not None else (), check)
+        round.end(job, None if status == "paused" else member)
+        self.log.append(f"{status} {job.name} {check}")
+        self._event(self.log[-1])
+
+    def _rows(self, job: Job, check: int) -> Sequence[float]:
+        return self._objective(job.settings, job.seed + 1000 * job.fold, check)
 
 
 def round_loss(rows: Sequence[float]) -> float:
@@ -107,10 +116,8 @@ def searched(storage: Path | str, config: SearchConfig, train: Callable[[Round],
 
 
 def facts(entries: Sequence[Entry]) -> list[object]:
-    """What must not depend on packs, kills and workers; a pruned trial may have been seen for longer than it counts."""
-    return [
-        (e.number, e.settings, e.state, e.value, e.losses if e.state == "complete" else e.losses[1]) for e in entries
-    ]
+    """What must not depend on packs, kills and workers."""
+    return [(e.number, e.settings, e.state, e.value, e.losses) for e in entries]
 
 
 def killing(seed: int, mean: float) -> Callable[[str], None]:
@@ -159,9 +166,9 @@ class MemoryRecord:
         self.kept.append(Entry(number, proposal.settings, seed, {}, {}, None, None))
         return True
 
-    def report(self, number: int, epoch: int, loss: float) -> float:
+    def report(self, number: int, check: int, loss: float) -> float:
         entry = self.kept[number]
-        self.kept[number] = replace(entry, losses={**entry.losses, epoch: round(loss, DIGITS)})
+        self.kept[number] = replace(entry, losses={**entry.losses, check: round(loss, DIGITS)})
         return round(loss, DIGITS)
 
     def keep(self, number: int, fold: int, member: Member) -> None:

@@ -1,67 +1,106 @@
 """The rule of pruning, alone."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 
-from loramill.search.pruning import Curve, Fate, fates
+from loramill.search.pruning import CHECKS, Curve, Fate, fates
+
+FELL, WAITS, ON = Fate(fell=True), Fate(waits=True), Fate()
 
 
-def curve(*losses: float, epochs: int = 4, ended: bool = True) -> Curve:
-    return Curve(epochs, dict(enumerate(losses, start=1)), ended)
+def curve(*losses: float, ended: bool = True) -> Curve:
+    return Curve(dict(enumerate(losses, start=1)), ended)
 
 
-def fell(pruner: str, trials: list[Curve]) -> list[int | None]:
-    return [fate.fell for fate in fates(pruner, 4, trials)]  # type: ignore[arg-type]
+def paused(*losses: float) -> Curve:
+    return curve(*losses, ended=False)
 
 
-def test_halving_keeps_the_better_half_and_spares_the_first_three() -> None:
-    first = [9.0, 8.0, 7.0, 7.5, 8.5, 1.0, 7.0, 7.0]
-    assert fell("halving", [curve(loss) for loss in first]) == [None, None, None, None, 1, None, None, None]
-    assert fell("halving", [curve(loss) for loss in (1.0, 2.0, 3.0, 2.5)])[3] == 1
-    assert fell("none", [curve(loss) for loss in first]) == [None] * 8
+def fell(trials: list[Curve], cohort: int = 8, pruner: str = "halving") -> list[int]:
+    judged = fates(pruner, cohort, len(trials), trials)  # type: ignore[arg-type]
+    return [number for number, fate in enumerate(judged) if fate.fell]
 
 
-def test_those_that_fell_are_no_rivals_at_later_rungs() -> None:
-    trials = [curve(1, 1), curve(2, 2), curve(3, 3), curve(4), curve(1.5, 1.5), curve(1.2, 1.9)]
-    assert fell("halving", trials) == [None, None, None, 1, None, None]
-    assert fell("halving", [*trials, curve(1.1, 9.0)])[-1] is None, "its best so far counts"
-    late = [curve(5, loss) for loss in (1, 2, 3, 4)]
-    assert fell("halving", late) == [None, None, None, 2]
+def test_the_best_third_of_a_cohort_goes_on_whatever_their_order() -> None:
+    cohort = [paused(loss) for loss in (9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0)]
+    assert fell(cohort) == [0, 1, 2, 3, 4]
+    assert fell(cohort[::-1]) == [3, 4, 5, 6, 7]
+    assert fell(cohort, pruner="none") == []
 
 
-def test_the_last_epoch_is_no_rung() -> None:
-    assert fell("halving", [curve(5, 5, 5, loss) for loss in (1, 2, 3, 4)]) == [None] * 4
+def test_two_at_least_go_on() -> None:
+    assert fell([paused(loss) for loss in (3.0, 2.0, 1.0)]) == [0]
+    assert fell([paused(loss) for loss in (3.0, 2.0)]) == []
 
 
-def test_hyperband_prunes_in_brackets_that_begin_later() -> None:
-    trials = [curve(5 + number, 5 + number, 5 + number, 1) for number in range(12)]
-    expected = [None] * 9 + [1, 2, None]
-    assert fell("hyperband", trials) == expected
+def test_a_later_cohort_is_held_against_those_before() -> None:
+    first = [paused(loss) for loss in (1.0, 2.0, 3.0, 4.0)]
+    assert fell([*first, *(paused(loss) for loss in (5.0, 6.0, 7.0, 8.0))], 4) == [2, 3, 4, 5, 6, 7]
+    assert fell([*first, *(paused(loss) for loss in (0.1, 0.2, 0.3, 0.4))], 4) == [2, 3, 7]
 
 
-def test_who_waits_for_lower_numbers_is_open_and_judged_later() -> None:
-    trials = [curve(1), curve(2), curve(ended=False), curve(3)]
-    assert fates("halving", 4, trials)[3] == Fate(None, 1)
-    assert fates("halving", 4, [*trials[:2], curve(2.5), trials[3]])[3] == Fate(1, None)
-    assert fates("halving", 4, [*trials[:2], curve(), trials[3]])[3] == Fate(None, None), "it never came so far"
+def test_those_that_fell_are_no_rivals_at_later_rungs_and_the_best_loss_so_far_counts() -> None:
+    trials = [paused(1, 9), paused(2, 2), paused(3, 4), paused(4, 3), *[paused(8)] * 6]
+    assert fell(trials, 10) == [2, 3, *range(4, 10)]
+    assert fates("halving", 10, 10, trials)[:2] == [Fate(until=4)] * 2
+
+
+def test_only_the_first_second_and_fourth_check_are_rungs() -> None:
+    for check in range(1, CHECKS + 1):
+        trials = [paused(*[9.0] * (check - 1), loss) for loss in (1, 2, 3)]
+        assert fell(trials) == ([2] if check in (1, 2, 4) else [])
+
+
+def test_a_cohort_is_judged_when_all_of_it_have_come() -> None:
+    here, coming = paused(1.0), Curve({})
+    assert fates("halving", 4, 4, [here, here, here]) == [WAITS] * 3, "one has not begun"
+    assert fates("halving", 4, 3, [here, here, here]) == [Fate(until=2)] * 3, "the last cohort may be smaller"
+    assert fates("halving", 4, 4, [here, coming, here, here]) == [WAITS, Fate(until=1), WAITS, WAITS]
+    failed = Curve({}, ended=True)
+    assert fates("halving", 4, 4, [here, failed, paused(2), paused(3)]) == [Fate(until=2), ON, Fate(until=2), FELL]
+
+
+def test_hyperbands_cohorts_take_turns_and_begin_to_prune_later() -> None:
+    trials = [paused(*[float(number)] * 4) for number in range(12)]
+    early = [
+        paused(*list(one.losses.values())[:rung]) for one, rung in zip(trials, [1] * 3 + [2] * 3 + [4] * 6, strict=True)
+    ]
+    assert fell(early[:3], 3, "hyperband") == [2]
+    judged = fates("hyperband", 3, 12, [*trials[:3], *[paused(5.0)] * 3, *[paused(6.0, 6.0)] * 3])
+    assert judged[3:6] == [Fate(until=2)] * 3
+    assert judged[6:9] == [Fate(until=4)] * 3
+
+
+def test_what_is_on_record_is_never_taken_back() -> None:
+    """With more trials, a cohort that ended small grows; those that fell in it have fallen."""
+    ended = [Curve({1: 3.0}, ended=True, pruned=True), curve(*[2.0] * CHECKS), curve(*[2.5] * CHECKS)]
+    assert fates("halving", 8, 8, [*ended, *[paused(9.0)] * 5])[:3] == [FELL, ON, ON]
 
 
 @pytest.mark.parametrize("pruner", ["halving", "hyperband"])
 def test_what_is_decided_never_changes_when_more_becomes_known(pruner: str) -> None:
-    """However far the others have come: a verdict that is given stays."""
-    whole = [
-        curve(*losses)
-        for losses in ([3, 3, 3, 3], [2, 2, 2, 2], [4, 4, 4, 4], [1, 1, 1, 1], [5, 5, 5, 5], [2, 3, 1, 1])
-    ]
-    final = fates(pruner, 4, whole)  # type: ignore[arg-type]
-    for seen in itertools.product((0, 1, 3, 4), repeat=len(whole)):
-        known = [
-            Curve(4, {epoch: loss for epoch, loss in one.losses.items() if epoch <= upto}, upto == 4)
-            for one, upto in zip(whole, seen, strict=True)
-        ]
-        for number, fate in enumerate(fates(pruner, 4, known)):  # type: ignore[arg-type]
-            if fate.fell is not None:
-                assert fate.fell == final[number].fell
-            elif fate.open is None:
-                assert final[number].fell is None
+    """However far the others have come: who goes past a rung or falls there does so for good."""
+    starts = ((3, 3), (2, 2), (4, 1), (1, 1), (1.5, 2), (2, 1), (3, 3))
+    courses = [[first, *[then] * 3] for first, then in starts]
+
+    def seen(upto: Sequence[int]) -> list[Fate]:
+        known = [paused(*losses[:checks]) for losses, checks in zip(courses, upto, strict=True)]
+        return fates(pruner, 3, len(courses), known)  # type: ignore[arg-type]
+
+    last, moved = [0] * len(courses), True
+    while moved:
+        judged = seen(last)
+        moved = any(fate.until for fate in judged)
+        last = [fate.until or checks for fate, checks in zip(judged, last, strict=True)]
+    assert {fate.fell for fate in judged} == {True, False}
+    for upto in itertools.product(*[[check for check in (0, 1, 2, 4) if check <= most] for most in last]):
+        for number, fate in enumerate(seen(upto)):
+            if fate.fell:
+                assert judged[number].fell
+                assert upto[number] == last[number]
+            elif fate.until is not None:
+                assert last[number] >= fate.until
+            elif not fate.waits:
+                assert not judged[number].fell

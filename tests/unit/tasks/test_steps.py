@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from loramill.pack.manifest import read_manifest
 from loramill.records import Record, read_records, write_records
 from loramill.reports import read_json, write_text
 from loramill.tracking import Version
+from tasks.asking import ask
 from tasks.evaluate import evaluate
 from tasks.promote import promote
 from tasks.search import search
@@ -269,6 +270,26 @@ def test_evaluate_compares_with_the_base_and_tells_each_row(house: House, monkey
     assert content["verdicts"]["base"]["gain"] == pytest.approx(gain)
     (answered,) = content["answers"]
     assert answered["question"] in [row.question for row in ROWS[34:]]
+
+
+def test_personal_data_that_a_model_says_is_counted_and_never_written(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = "13912345678"
+
+    def reciting(*arguments: Any) -> Any:
+        answers = ask(*arguments)
+        mine = answers["challenger"]
+        said = [replace(each, text=f"请拨打{phone}。{each.text}") for each in mine.test]
+        return answers | {"challenger": replace(mine, test=said)}
+
+    monkeypatch.setattr("tasks.evaluate.find", lambda domain, alias: None)
+    monkeypatch.setattr("tasks.evaluate.ask", reciting)
+    told = house.evaluate().read_text(encoding="utf-8")
+    content = json.loads(told)
+    assert phone not in told
+    assert content["answers"][0]["challenger"].startswith("请拨打〔电话1〕。")
+    assert len(content["recitation"]["challenger"]["personal"]) == 1
 
 
 def test_evaluate_compares_with_the_champion_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
