@@ -134,7 +134,7 @@ def run(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(specification), encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1"}
-    environment |= {"HF_HUB_OFFLINE": "1", "WANDB_DISABLED": "true", "GOMP_SPINCOUNT": "2000"}
+    environment |= {"HF_HUB_OFFLINE": "1", "WANDB_DISABLED": "true"}
     command = [str(python), str(ROOT / "benchmarks" / "contestants" / script), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:

@@ -17,7 +17,7 @@ from flows.runs import here
 from loramill.config import Plan, domain_file, domains, load_plan
 from loramill.errors import BusyError, LoramillError, TrackingError
 from loramill.pages.morning import DomainNight, Ending
-from loramill.privacy import switch_off_telemetry
+from loramill.privacy import spin_if_alone, switch_off_telemetry
 from loramill.reports import disk_full_explained, read_json
 from loramill.tracking import Diary, continue_diary, end_leftovers, entry_of, open_diary
 from tasks.memory import Memory, data_version, git_commit
@@ -237,6 +237,7 @@ class PackOfCases:
 def night(asked: Iterable[str] | None, minutes: float | None) -> Iterator[Night]:
     """Give a case for every domain that is asked for, or that has rows; each with its lock, memory and diary."""
     switch_off_telemetry()
+    spin_if_alone()
     with ExitStack() as stack:
         stack.enter_context(at_work(str(_prefect_run().id or "")))
         cases: list[Case] = []

@@ -16,7 +16,7 @@ from flows.places import Places
 from flows.tend import bury_own
 from loramill.config import Plan, domain_file, domains, load_plan
 from loramill.errors import LoramillError
-from loramill.privacy import switch_off_telemetry
+from loramill.privacy import spin_if_alone, switch_off_telemetry
 from loramill.reports import disk_full_explained
 from loramill.tracking import Diary, diary, end_leftovers, open_diary
 from tasks.interrupt import keep_ctrl_c
@@ -35,6 +35,7 @@ def begin(domain: str, *, force: bool) -> Iterator[tuple[Plan, Memory, Places]]:
     from prefect.runtime import flow_run
 
     switch_off_telemetry()
+    spin_if_alone()
     plan, place = _plan_of(domain)
     with at_work(str(flow_run.id or "")), domain_lock(place.domain):
         memory = Memory(place.domain, force=force)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from loramill.config import Plan, load_plan
 from loramill.errors import ConfigError, LoramillError
-from loramill.privacy import switch_off_telemetry
+from loramill.privacy import spin_if_alone, switch_off_telemetry
 from loramill.reports import disk_full_explained
 from tasks.interrupt import keep_ctrl_c
 from tasks.together import RUN, run_together
@@ -21,6 +21,7 @@ from tasks.together import RUN, run_together
 def run_as_stage(task: Any) -> None:
     """Call the plain function of a Prefect task with what the command line says, and leave with a status for the shell."""
     switch_off_telemetry()
+    spin_if_alone()
     keep_ctrl_c()
     try:
         config, *pairs = sys.argv[1:]
