@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -123,3 +125,24 @@ def _is_disk_full(error: Exception) -> bool:
     said = ("No space left on device", "database or disk is full")
     number = error.errno if isinstance(error, OSError) else None
     return number in {errno.ENOSPC, errno.EDQUOT} or any(words in str(error) for words in said)
+
+
+@contextmanager
+def stops_wait() -> Iterator[None]:
+    """Let Ctrl-C and a wish to end wait until the block is over: what it writes in place, or in a database, is there or not.
+
+    A library that is interrupted half-way leaves half a file, or a transaction that locks everybody out.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are heard in the main thread only
+        return
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda got, _: heard.append(got)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        for missed in heard:
+            signal.raise_signal(missed)

@@ -5,11 +5,8 @@ So that after a flow ``dvc repro`` finds nothing to do, and the other way round.
 
 import hashlib
 import logging
-import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, ParamSpec
 
@@ -18,7 +15,7 @@ from prefect import Task
 
 from loramill.config import SECTIONS, Plan, read_yaml
 from loramill.errors import BusyError, ConfigError, DataError
-from loramill.reports import read_json, write_text
+from loramill.reports import read_json, stops_wait, write_text
 from tasks.progress import say
 from tasks.retries import patient
 
@@ -90,7 +87,7 @@ class Memory:
         if _plan_digest(self._domain) != self._plan:
             say(step, f"conf/ changed while {self._domain} was at work: the next run looks at this step again")
             return
-        with _stops_wait():
+        with stops_wait():  # either both or none
             if step == "validate" and _asked(lambda: repo.status(targets=["data.dvc"])):
                 _asked(lambda: repo.commit(target="data.dvc", force=True))
                 write_text(SEEN, data_version())
@@ -199,24 +196,6 @@ def _release_claims() -> None:
     Path(".dvc/tmp/rwlock").unlink(missing_ok=True)
 
 
-@contextmanager
-def _stops_wait() -> Iterator[None]:
-    """Let Ctrl-C wait a moment: DVC rewrites dvc.lock in place, and half of one is none."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are heard in the main thread only
-        return
-    heard: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda got, _: heard.append(got)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-        for missed in heard:
-            signal.raise_signal(missed)
-
-
 def _asked(question: Callable[[], Any]) -> Any:
     """Return what DVC answers; another dvc command that is at work is given a minute to end."""
     from dvc.exceptions import DvcException
@@ -225,7 +204,8 @@ def _asked(question: Callable[[], Any]) -> Any:
 
     for left in reversed(range(PATIENCE)):
         try:
-            return question()
+            with stops_wait():  # DVC rewrites its files in place, and half of one is none
+                return question()
         except LockError as error:  # DVC has waited 3 seconds by itself
             if not left:
                 raise BusyError(

@@ -168,10 +168,13 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def wait_until(is_so: Callable[[], object], seconds: float, pause: float = 0.05) -> None:
+def wait_until(
+    is_so: Callable[[], object], seconds: float, pause: float = 0.05, told: Callable[[], str] = lambda: ""
+) -> None:
+    """Wait; after so many seconds fail with what was told by then."""
     deadline = time.monotonic() + seconds
     while not is_so():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"not within {seconds} s; {told()}"
         time.sleep(pause)
 
 

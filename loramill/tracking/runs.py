@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, cast
 
+from loramill.reports import stops_wait
 from loramill.tracking import outbox, store
 
 log = logging.getLogger("loramill")
@@ -37,7 +38,8 @@ def _tolerant(method: Callable[Concatenate["Diary", P], None]) -> Callable[Conca
         try:
             if began < _left_alone.get(store.tracking_uri(), 0.0):
                 raise TimeoutError("it made the work wait a moment ago, and is left alone")
-            method(diary, *args, **kwargs)
+            with stops_wait():
+                method(diary, *args, **kwargs)
         except Exception as error:  # whatever MLflow, its database or the disk raise
             _leave_alone_if_slow(time.monotonic() - began)
             log.warning("the diary missed an entry (%s): %s", method.__name__, store.first_line(error))
@@ -166,7 +168,8 @@ def _started(domain: str, name: str, tags: Mapping[str, object]) -> Diary:
     try:
         here = {"domain": domain, "host": socket.gethostname(), "pid": str(os.getpid())}
         plain = here | {key: str(value) for key, value in tags.items()}
-        run = store.client().create_run(store.experiment(domain), tags=plain, run_name=name)
+        with stops_wait():
+            run = store.client().create_run(store.experiment(domain), tags=plain, run_name=name)
         return Diary(domain, run.info.run_id)
     except Exception as error:  # tracking must not stop the work
         log.warning("no diary for this run, the work goes on without it: %s", store.first_line(error))

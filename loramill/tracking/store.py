@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loramill.errors import LoramillError, TrackingError
-from loramill.reports import disk_full_explained
+from loramill.reports import disk_full_explained, stops_wait
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +57,7 @@ def answering(what: str) -> Iterator[None]:
     A full disk and a mistake in the code stay what they are: waiting helps neither.
     """
     try:
-        with disk_full_explained(Path("mlruns")):
+        with disk_full_explained(Path("mlruns")), stops_wait():
             yield
     except LoramillError:
         raise

@@ -47,8 +47,8 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(copy: Copy, step: str
         wait_until(lambda: has_begun(copy, step) or process.poll() is not None, 300)
         assert process.poll() is None, copy.said()
         os.killpg(process.pid, signal.SIGINT)
-        status = process.wait(60)
-        said = copy.said()
+        wait_until(lambda: process.poll() is not None, 60, told=copy.said)
+        status, said = process.returncode, copy.said()
         assert not is_alive(process)
     finally:
         end(process)

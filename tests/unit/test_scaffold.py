@@ -25,7 +25,8 @@ def comments(path: Path) -> list[str]:
 def test_a_new_domain_has_a_plan_a_folder_stages_and_a_deployment(house: Path) -> None:
     before = yaml.safe_load((house / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     said = make_domain("medical-qa", house)
-    assert load_plan(house / "conf/medical-qa.yaml") == Plan()
+    (house / "plain.yaml").write_text("base: embedded\n", encoding="utf-8")
+    assert load_plan(house / "conf/medical-qa.yaml") == load_plan(house / "plain.yaml", house / "conf")
     assert set(yaml.safe_load((house / "conf/medical-qa.yaml").read_text())) == set(Plan.model_fields)
     assert (house / "data/medical-qa").is_dir()
     assert yaml.safe_load((house / "dvc.yaml").read_text(encoding="utf-8"))["vars"][0]["domains"] == [

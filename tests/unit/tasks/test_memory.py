@@ -5,8 +5,8 @@ import pytest
 from prefect import task
 
 from loramill.errors import ConfigError
-from loramill.reports import write_json
-from tasks.memory import Memory, _asked, _lay_aside_half_a_lock, _stops_wait, was_not_judged
+from loramill.reports import stops_wait, write_json
+from tasks.memory import Memory, _asked, _lay_aside_half_a_lock, was_not_judged
 
 
 def test_a_domain_file_without_a_section_that_dvc_follows_is_refused_at_once(
@@ -24,7 +24,7 @@ def test_ctrl_c_waits_until_dvc_has_written_its_lock() -> None:
     written = []
 
     def write() -> None:
-        with _stops_wait():
+        with stops_wait():
             signal.raise_signal(signal.SIGINT)
             written.append("all of it")
 
