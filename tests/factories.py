@@ -1,11 +1,14 @@
 """Short ways to make records and rows for tests."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from loramill.config import Base
 from loramill.pack.base import LoadedBase, load_base
+from loramill.pack.methods import Shape
 from loramill.prompts import Row, encode_all
 from loramill.records import Message, Record
+from loramill.training.course import Course
 
 TOPICS = (
     "工资",
@@ -46,3 +49,19 @@ def tiny_base(folder: Path) -> LoadedBase:
 
 def rows(base: LoadedBase, count: int) -> list[Row]:
     return encode_all(base.tokenizer, records(count), base.template, 1024)
+
+
+def course(name: str, some: list[Row], **changes: object) -> Course:
+    """A small course on the first rows, validated on the last four."""
+    plain = Course(
+        name=name,
+        shape=Shape(rank=4, alpha=8, dropout=0.1, seed=1),
+        train=tuple(some[:-4]),
+        validation=tuple(some[-4:]),
+        learning_rate=5e-3,
+        epochs=10,
+        batch=3,
+        seed=1,
+        patience=100,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """On CUDA the pack keeps its word: a member in company is the member alone, and losses are the model's own."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,14 @@ from loramill.pack.members import Pack
 from loramill.pack.methods import Shape
 from loramill.pack.rows import Batch
 from loramill.prompts import Row
-from loramill.training.course import Course
 from loramill.training.loop import Outcome, fit
-from tests.factories import rows
+from tests.factories import course, rows
 
 PLENTY = 10**6
 
 
 def on_cuda(folder: Path, dtype: Any = "bfloat16", *, four_bit: bool = False) -> Pack:
     return Pack(load_base(Base(source=str(folder), device="cuda", dtype=dtype, four_bit=four_bit), folder.parent))
-
-
-def course(name: str, some: list[Row], **changes: Any) -> Course:
-    plain = Course(
-        name=name,
-        shape=Shape(rank=4, alpha=8, dropout=0.1, seed=1),
-        train=tuple(some[:-4]),
-        validation=tuple(some[-4:]),
-        learning_rate=5e-3,
-        epochs=12,
-        batch=3,
-        seed=1,
-        patience=100,
-    )
-    return replace(plain, **changes)
 
 
 def learnt(outcome: Outcome) -> float:
@@ -51,8 +34,8 @@ def test_a_member_in_a_pack_is_the_member_alone(tiny_folder: Path, dtype: str, g
     pack = on_cuda(tiny_folder, dtype)
     some = rows(pack.base, 19)
     courses = [
-        course("a", some),
-        course("b", some[::-1], shape=Shape(8, 8, 0.2, seed=2), learning_rate=2e-3, seed=2),
+        course("a", some, epochs=12),
+        course("b", some[::-1], shape=Shape(8, 8, 0.2, seed=2), learning_rate=2e-3, seed=2, epochs=12),
         course("c", some, shape=Shape(2, 8, 0.0, ("q_proj", "v_proj"), seed=3), learning_rate=1e-2, batch=5, epochs=20),
     ]
     together = fit(pack, courses, tokens_per_pass=PLENTY)
@@ -101,7 +84,9 @@ def test_four_bit_weights_carry_an_adapter_that_learns(tiny_folder: Path, tmp_pa
     assert any(weight.dtype == torch.uint8 for weight in pack.base.model.parameters()), "nothing is held in 4 bits"
     some = rows(pack.base, 19)
     shapes = {"a": Shape(4, 8, 0.1, seed=1, method="qlora"), "b": Shape(8, 8, seed=2, method="qlora")}
-    outcomes = fit(pack, [course(name, some, shape=shape) for name, shape in shapes.items()], tokens_per_pass=PLENTY)
+    outcomes = fit(
+        pack, [course(name, some, shape=shape, epochs=12) for name, shape in shapes.items()], tokens_per_pass=PLENTY
+    )
     for name, outcome in outcomes.items():
         assert outcome.progress.status == "finished"
         assert learnt(outcome) > 0.1, name

@@ -11,10 +11,9 @@ from loramill.pack.forward import Draw, check_packed_forward
 from loramill.pack.members import Pack
 from loramill.pack.methods import Shape
 from loramill.pack.rows import Batch, pack_rows
-from loramill.prompts import Row
 from loramill.training.course import Course
 from loramill.training.loop import Outcome, Silence, Tick, evaluate, fit
-from tests.factories import rows, tiny_base
+from tests.factories import course, rows, tiny_base
 
 PLENTY = 10**6
 
@@ -30,21 +29,6 @@ def awake(pack: Pack, name: str, shape: Shape) -> None:
     chance = torch.Generator().manual_seed(shape.seed + 99)
     weights = {key: torch.randn(value.shape, generator=chance) * 0.1 for key, value in pack.weights(name).items()}
     pack.set_weights(name, weights)
-
-
-def course(name: str, some: list[Row], **changes: object) -> Course:
-    plain = Course(
-        name=name,
-        shape=Shape(rank=4, alpha=8, dropout=0.1, seed=1),
-        train=tuple(some[:-4]),
-        validation=tuple(some[-4:]),
-        learning_rate=5e-3,
-        epochs=10,
-        batch=3,
-        seed=1,
-        patience=100,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
 
 
 def gap(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
