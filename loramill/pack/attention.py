@@ -1,8 +1,8 @@
 """Attention in which each row sees itself only, for rows that lie end to end.
 
-On a CPU short rows are attended to one by one with plain matrix products: for rows of 60 to 300 tokens the flash kernel's
-blocks took twice as long, most of it backwards, and padded grids have to be filled and emptied (docs/speed.md). Long rows,
-and all rows on a GPU, go through grids of rows of like length and the fused kernel.
+On a CPU short rows are attended to one by one with plain matrix products: for rows of 60 to 300 tokens padded grids, which have
+to be filled and emptied, and the fused kernel take 1.2 to 1.3 times as long (docs/speed.md). Long rows, and all rows on a GPU,
+go through grids of rows of like length and the fused kernel, which leaves out what a causal row does not see.
 
 Shapes: N tokens of all rows, R rows of one grid, L tokens of a (its longest) row, H heads, D features of one.
 """
@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from loramill.errors import BaseModelError
 from loramill.pack.rows import PackedRows
 
-SHORT: Final = 512
-"""Tokens up to which plain products beat the fused kernel on a CPU; their scores take L x L numbers per head, one row at a
-time."""
+SHORT: Final = 320
+"""Tokens of the longest row up to which plain products beat the fused kernel on a CPU: from about 360 on they lose."""
 
 
 def attend_within_rows(
@@ -65,8 +64,9 @@ class _RowByRow(torch.autograd.Function):
         ctx: Any, query_HND: Tensor, key_HND: Tensor, value_HND: Tensor, lengths: tuple[int, ...], scale: float
     ) -> Tensor:
         out_HND = _end_to_end(query_HND)
+        later_LL = _later(query_HND, max(lengths))
         for row in _slices(lengths):
-            chances_HLL = _chances(query_HND[:, row], key_HND[:, row], scale)
+            chances_HLL = _chances(query_HND[:, row], key_HND[:, row], later_LL, scale)
             out_HND[:, row] = torch.bmm(chances_HLL, value_HND[:, row])
         ctx.save_for_backward(query_HND, key_HND, value_HND)
         ctx.lengths, ctx.scale = lengths, scale
@@ -77,9 +77,10 @@ class _RowByRow(torch.autograd.Function):
         query_HND, key_HND, value_HND = ctx.saved_tensors
         gradient_HND = gradients[0]
         found = [_end_to_end(query_HND) for _ in range(3)]
+        later_LL = _later(query_HND, max(ctx.lengths))
         for row in _slices(ctx.lengths):
             query, key, value, gradient = (part[:, row] for part in (query_HND, key_HND, value_HND, gradient_HND))
-            chances_HLL = _chances(query, key, ctx.scale)
+            chances_HLL = _chances(query, key, later_LL, ctx.scale)
             found[2][:, row] = torch.bmm(chances_HLL.transpose(1, 2), gradient)
             scores_HLL = torch.bmm(gradient, value.transpose(1, 2))
             scores_HLL = torch._softmax_backward_data(scores_HLL, chances_HLL, -1, scores_HLL.dtype).mul_(ctx.scale)
@@ -88,11 +89,16 @@ class _RowByRow(torch.autograd.Function):
         return *found, None, None
 
 
-def _chances(query_HLD: Tensor, key_HLD: Tensor, scale: float) -> Tensor:
+def _later(like: Tensor, longest: int) -> Tensor:
+    """Return what is added to scores so that no token listens to a later one; shape (L, L)."""
+    return like.new_full((longest, longest), float("-inf")).triu_(1)
+
+
+def _chances(query_HLD: Tensor, key_HLD: Tensor, later_LL: Tensor, scale: float) -> Tensor:
     """Return how much each token of a row listens to it and those before it; shape (H, L, L)."""
-    length = query_HLD.shape[1]
-    later_LL = query_HLD.new_full((length, length), float("-inf")).triu_(1)
-    scores_HLL = torch.baddbmm(later_LL.expand(len(query_HLD), -1, -1), query_HLD, key_HLD.transpose(1, 2), alpha=scale)
+    heads, length, _ = query_HLD.shape
+    later_HLL = later_LL[:length, :length].expand(heads, -1, -1)
+    scores_HLL = torch.baddbmm(later_HLL, query_HLD, key_HLD.transpose(1, 2), alpha=scale)
     return torch.softmax(scores_HLL, -1)
 
 
