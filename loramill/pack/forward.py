@@ -6,7 +6,7 @@ batched products from four members on; ``python -m benchmarks.products``). A mem
 overflows cannot touch its neighbours. Attention runs row by row. The head runs on target positions only, in chunks. Where the
 plan says so, a decoder layer keeps its input only and is computed again in the backward pass.
 
-Shapes: N tokens of all rows, R rows of one grid, L tokens of its longest row, H heads, D features, T targets, V vocabulary.
+Shapes: N tokens of all rows, D features, T targets, V vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -17,7 +17,7 @@ def lean_norms(model: nn.Module) -> Mapping[nn.Module, Callable[[Tensor], Tensor
     return {
         norm: _forward(norm)
         for norm in norms
-        if _is_usual(cast(Any, type(norm))) and _weight(norm).dtype == torch.float32
+        if _is_usual(cast(Any, type(norm))) and cast(Tensor, norm.weight).dtype == torch.float32
     }
 
 
@@ -26,10 +26,6 @@ def _forward(norm: Any) -> Callable[[Tensor], Tensor]:
         return cast(Tensor, _Norm.apply(x, norm.weight, norm.variance_epsilon))  # type: ignore[no-untyped-call]
 
     return forward
-
-
-def _weight(norm: Any) -> Tensor:
-    return cast(Tensor, norm.weight)
 
 
 @cache

@@ -26,5 +26,5 @@ def test_a_norm_that_computes_something_else_keeps_its_own_forward() -> None:
 
 
 def test_half_precision_keeps_its_own_forward() -> None:
-    """There the model works in float32 inside; a GPU's memory bandwidth hides it."""
+    """There the model works in float32 inside, which this form does not."""
     assert not lean_norms(LlamaRMSNorm(16).bfloat16())
