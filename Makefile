@@ -60,5 +60,5 @@ format: setup ## put the code into form
 	@ruff format .
 	@ruff check --fix .
 
-clean: ## remove what runs leave behind; rows, adapters of record and the environment stay
+clean: ## remove artifacts/, with its audit logs, proof sheets and ledgers of splits; rows, registered adapters, .venv stay
 	@rm -rf artifacts .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,6 +5,7 @@ never ran here stay as they are.
 """
 
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,9 +18,12 @@ from benchmarks.peak import members_table as peak_table
 from benchmarks.peak import profile_table
 from benchmarks.products import sizes_table
 from benchmarks.results import newest
+from benchmarks.search import CONTESTANTS, ROWS
+from benchmarks.search import shown as search_table
 
 PICTURES = ROOT / "docs" / "pictures"
 OURS, THEIRS, FRAME = "#2a6f97", "#b5b5b5", "#444444"
+COLOURS = (OURS, "#c77d3a", "#7a9e5f", "#8a6fa8")
 ALLOWED = 0.15
 """Gap between plan and peak that the memory plan may have."""
 TARGET = 1.5
@@ -56,12 +60,15 @@ def one_adapter(lines: list[dict[str, Any]]) -> None:
 
 
 def packed(lines: list[dict[str, Any]]) -> None:
-    """A line for each base: speed-up over K."""
-    bases = _by_base(lines)
+    """A line for each base and batch: speed-up over K."""
+    bases = _by_base([line for line in lines if "batches" in line])
+    series = {
+        f"{base}, batch {batch}": members for base, one in bases.items() for batch, members in one["batches"].items()
+    }
     figure, ((axis,),) = _figure(1, 1)
-    for base, one in bases.items():
-        members = [int(count) for count in one["members"]]
-        axis.plot(members, [each["speedup"] for each in one["members"].values()], marker="o", label=base)
+    for name, members in series.items():
+        counts = [int(count) for count in members]
+        axis.plot(counts, [each["speedup"] for each in members.values()], marker="o", label=name)
     for height, said in ((1.0, "in sequence"), (TARGET, "target at K = 8")):
         axis.axhline(height, color=FRAME, linewidth=0.8, linestyle="--")
         axis.annotate(said, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
@@ -72,7 +79,7 @@ def packed(lines: list[dict[str, Any]]) -> None:
     axis.set_ylabel("one pack against in sequence")
     axis.legend(frameon=False, fontsize=8)
     _save(figure, "packed")
-    put("speed", "packed", "\n\n".join(f"{base}:\n\n{packed_table(one['members'])}" for base, one in bases.items()))
+    put("speed", "packed", "\n\n".join(f"{name}:\n\n{packed_table(members)}" for name, members in series.items()))
 
 
 def peak(lines: list[dict[str, Any]]) -> None:
@@ -123,7 +130,41 @@ def products(lines: list[dict[str, Any]]) -> None:
     put("speed", "products", sizes_table(lines[0]["sizes"]))
 
 
-DRAWN = {"one_adapter": one_adapter, "packed": packed, "peak": peak, "products": products, "memory": memory}
+def search(lines: list[dict[str, Any]]) -> None:
+    """The best loss so far over time on the embedded base: each seed a line, each contestant a colour."""
+    by_trials: dict[str, Any] = {}
+    for line in lines:
+        whole = line.get("base") == "embedded" and line["rows"] == ROWS
+        by_trials = (line["by_trials"] if whole else {}) | by_trials
+    if not by_trials:
+        return
+    figure, axes = _figure(1, len(by_trials))
+    told = []
+    for (trials, one), axis in zip(by_trials.items(), axes[0], strict=True):
+        for name, contestant in one["contestants"].items():
+            colour = COLOURS[list(CONTESTANTS).index(name)]
+            for seed, trace in enumerate(contestant["traces"]):
+                ended = [(at, loss) for at, loss in trace if loss is not None]
+                best = list(accumulate((loss for _, loss in ended), min))
+                times = [*(at for at, _ in ended), trace[-1][0]]
+                axis.step(times, [*best, best[-1]], where="post", color=colour, lw=1, label=None if seed else name)
+        axis.set_title(f"{trials} trials", fontsize=9)
+        axis.set_xlabel("seconds")
+        axis.set_ylabel("best validation loss so far")
+        axis.legend(frameon=False, fontsize=8)
+        told.append(f"{trials} trials:\n\n{search_table(one['contestants'])}")
+    _save(figure, "search-contest")
+    put("search", "search", "\n\n".join(told))
+
+
+DRAWN = {
+    "one_adapter": one_adapter,
+    "packed": packed,
+    "peak": peak,
+    "products": products,
+    "memory": memory,
+    "search": search,
+}
 
 
 def put(page: str, name: str, text: str, folder: Path = ROOT / "docs") -> None:
@@ -155,7 +196,7 @@ def _mib(point: Mapping[str, Any], key: str) -> float:
 def _figure(rows: int, columns: int) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 1.9 * rows if columns > 1 else 3.2), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.2 if rows == 1 else 1.9 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)

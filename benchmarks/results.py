@@ -9,7 +9,7 @@ import hashlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,7 +18,9 @@ from benchmarks.contest import ROOT, WORK, machine
 
 STOP_TOKENS = {"tok_qwen3_0.6b": "<|im_end|>"}
 """What ends an answer where a tokenizer's own eos is another token than its chat template writes."""
-MEASURED = ("loramill/pack", "loramill/training", "benchmarks/contestants")
+OTHERS = ("benchmarks/contestants", "loramill/prompts.py", "loramill/search/space.py")
+"""Code of the other contestants, and what they are given: rows as tokens, and the space of a search."""
+MEASURED = ("loramill/pack", "loramill/training", *OTHERS)
 """Code that the figures depend on ..."""
 ASIDE = ("base", "facts", "greedy", "lineage", "manifest", "memory", "one_minute", "plan", "speak", "search_")
 """... but for modules that find, store, plan, search or speak: they take no part in a step."""
@@ -29,23 +31,31 @@ class Parts:
 
     def __init__(self, name: str, total: int, *, fresh: bool = False, folder: Path = WORK / "parts") -> None:
         self._name, self._total, self._fresh, self._folder = name, total, fresh, folder
-        self._under = {"benchmark": name, "code": code_digest(), "machine": machine()}
+        self._under = {"benchmark": name, "machine": machine()}
         self._seconds: list[float] = []
 
-    def take(self, label: str, settings: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def take(
+        self,
+        label: str,
+        settings: Mapping[str, Any],
+        make: Callable[[], dict[str, Any]],
+        code: Sequence[str] = MEASURED,
+    ) -> dict[str, Any]:
         """Return a part's result, from an earlier run or made now.
 
         Args:
             label: its name for people.
             settings: everything that tells it from the other parts.
             make: measures it.
+            code: folders and files of what is measured; another contestant's figures outlive a change of ours.
         """
-        key = json.dumps([self._under, label, settings], sort_keys=True)
+        under = self._under | {"code": code_digest(code)}
+        key = json.dumps([under, label, settings], sort_keys=True)
         file = self._folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
         known = file.is_file() and not self._fresh
         part = json.loads(file.read_text(encoding="utf-8")) if known else _timed(make)
         if not known:
-            _write(file, part | {"label": label, "settings": dict(settings), **self._under, "commit": commit()})
+            _write(file, part | {"label": label, "settings": dict(settings), **under, "commit": commit()})
         self._seconds.append(part["seconds"])
         print(f"[{len(self._seconds)}/{self._total}] {label}: {'kept' if known else 'done'}, {self.left()}", flush=True)
         return part["result"]  # type: ignore[no-any-return]
@@ -72,10 +82,14 @@ def newest(name: str, folder: Path = WORK) -> Iterator[dict[str, Any]]:
     yield from (json.loads(line) for line in reversed(lines))
 
 
-def code_digest() -> str:
+def code_digest(folders: Sequence[str] = MEASURED) -> str:
     """Return a digest of the code that is measured, committed or not."""
+    places = [ROOT / folder for folder in folders]
     files = sorted(
-        file for folder in MEASURED for file in (ROOT / folder).rglob("*.py") if not file.stem.startswith(ASIDE)
+        file
+        for place in places
+        for file in ([place] if place.is_file() else place.rglob("*.py"))
+        if not file.stem.startswith(ASIDE) or place.is_file()
     )
     lines = [f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.contest import ROOT, WORK, law_rows, machine, middle, run, table
-from benchmarks.results import Parts, leave
+from benchmarks.results import MEASURED, OTHERS, Parts, leave
 from loramill.config import Base, SplitConfig
 from loramill.data.split import split_records
 from loramill.pack.base import load_base
@@ -31,6 +31,13 @@ CONTESTANTS = {
     "sequential": "search_trainer.py",
     "pruned": "search_trainer.py",
     "hyperparameter_search": "search_trainer.py",
+}
+ROWS = 200
+COLUMNS = {
+    "seconds": ("seconds", ".0f"),
+    "best loss": ("best", ".4f"),
+    "steps": ("steps", ".0f"),
+    "peak MB": ("peak_mb", ",.0f"),
 }
 Results = dict[str, list[dict[str, Any]]]
 """What each contestant measured, by seed."""
@@ -50,21 +57,30 @@ def main() -> None:
         spec = _specification(asked, splits, trials, name, seed)
         told = {"asked": spec, "of": ours if name == "ours" else same}
         label = f"{trials} trials, seed {seed}, {name}"
-        last = parts.take(label, told, partial(run, CONTESTANTS[name], spec, repeat=seed))
+        code = MEASURED if name == "ours" else OTHERS
+        last = parts.take(label, told, partial(run, CONTESTANTS[name], spec, repeat=seed), code)
         found[str(trials)][name].append(last)
         print(f"    {last['seconds']:.1f} s, best {last['best']:.4f}, {last['steps']} steps", flush=True)
     figures = {trials: summary(results) for trials, results in found.items()}
-    for trials, results in found.items():
-        print(f"\n{trials} trials\n\n{shown(results)}")
+    for trials in figures:
+        print(f"\n{trials} trials\n\n{shown(figures[trials]['contestants'])}")
     print()
-    first = {"trials": asked.trials[0], "epochs": asked.epochs, "machine": machine(), **figures[str(asked.trials[0])]}
-    leave("search", first | {"by_trials": figures})
+    first = {key: value for key, value in figures[str(asked.trials[0])].items() if key != "contestants"}
+    told = {
+        "base": asked.base,
+        "rows": asked.rows,
+        "trials": asked.trials[0],
+        "epochs": asked.epochs,
+        "machine": machine(),
+    }
+    leave("search", told | first | {"by_trials": figures})
 
 
 def summary(results: Results) -> dict[str, Any]:
     """Return the figures of merit; none without a search of ours."""
     ours = results.get("ours", [])
-    facts: dict[str, Any] = {"seeds": len(ours)}
+    contestants = {name: _middles(some) for name, some in results.items()}
+    facts: dict[str, Any] = {"seeds": len(ours), "contestants": contestants}
     for name, theirs in results.items() if ours else ():
         if name == "ours":
             continue
@@ -119,19 +135,23 @@ def _splits(rows: int) -> Path:
     return folder
 
 
-def shown(results: Results) -> str:
+def _middles(some: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return medians over seeds, the mean of the best losses, and of each seed when which loss was reached."""
+    middles = {key: middle(some, key) for key in ("seconds", "steps", "peak_mb")}
+    best, traces = (
+        mean(one["best"] for one in some),
+        [[(round(at, 1), loss) for at, loss in one["ends"]] for one in some],
+    )
+    return {**middles, "best": best, "seeds": len(some), "traces": traces}
+
+
+def shown(contestants: dict[str, dict[str, Any]]) -> str:
     """Return the contestants as a Markdown table."""
     rows = [
-        [
-            name,
-            f"{middle(some, 'seconds'):.1f}",
-            f"{mean(one['best'] for one in some):.4f}",
-            f"{middle(some, 'steps'):.0f}",
-            f"{middle(some, 'peak_mb'):.0f}",
-        ]
-        for name, some in results.items()
+        [name, *(f"{one[key]:{how}}" for key, how in COLUMNS.values()), one["seeds"]]
+        for name, one in contestants.items()
     ]
-    return table(["search", "seconds", "best loss", "steps", "peak MB"], rows)
+    return table(["search", *COLUMNS, "seeds"], rows)
 
 
 def _arguments() -> argparse.Namespace:
@@ -141,7 +161,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--pack", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to this")
-    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--base", default="embedded", help="one-minute, embedded, or a folder")
     parser.add_argument("--device", default="auto")

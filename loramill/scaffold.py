@@ -41,7 +41,7 @@ def make_domain(name: str, root: Path) -> list[str]:
     )
     return [
         f"made conf/{name}.yaml, data/{name}/, the stages in dvc.yaml, the deployment finetune/{name} in prefect.yaml",
-        f"next: put your rows into data/{name}/ (.txt dialogues, .json, .jsonl or .csv), then `loramill run {name}`",
+        f"next: put your rows into data/{name}/ (.txt, .json, .jsonl, .csv, .xlsx or .parquet), then `loramill run {name}`",
     ]
 
 

@@ -160,6 +160,8 @@ def _write_settings(out: Path, settings: Settings, origin: str) -> Path:
 def _study_name(config: SearchConfig, learning: LearningConfig, lesson: "Lesson") -> str:
     """Return a digest of what decides any trial: with more trials, or another pack or storage, a study goes on."""
     from loramill.prompts import template_digest
+    from loramill.search.find import COHORT
+    from loramill.search.proposals import LEAST_KNOWN
     from loramill.search.pruning import CHECKS, LEAST, REDUCTION, RUNGS
 
     base = lesson.pack.base
@@ -169,7 +171,7 @@ def _study_name(config: SearchConfig, learning: LearningConfig, lesson: "Lesson"
         [base.digest, template_digest(base.tokenizer, base.template)],
         learning.model_dump(mode="json", exclude=SAME_LOSS),
         config.model_dump(mode="json", exclude=ELSEWHERE),
-        [CHECKS, RUNGS, REDUCTION, LEAST],
+        [CHECKS, RUNGS, REDUCTION, LEAST, COHORT, LEAST_KNOWN, "told: first check"],
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -164,9 +164,9 @@ class SearchConfig(Section):
     """Who proposes."""
     pruner: Literal["none", "halving", "hyperband"] = "halving"
     """Who ends trials that have no chance, after 1, 2 and 4 eighths of their steps."""
-    lag: PositiveInt = 8
-    """A proposal knows how the trials ended that are so many numbers older: so many can run at once, whatever the pack, and the
-    pruner compares so many with each other."""
+    lag: PositiveInt = 4
+    """A proposal knows the trials that are so many numbers older: their first check, or their end where nothing is pruned. So
+    many can be new at once, whatever the pack; the pruner compares four times as many with each other."""
     pack: PositiveInt = 4
     """Members trained at once on the one base: trials, folds and repeats. It changes the time, never the result."""
     folds: PositiveInt = 1

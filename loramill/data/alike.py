@@ -1,7 +1,7 @@
 """Which texts are nearly the same: Jaccard likeness of their 3-character pieces.
 
 Small sets are compared exactly, all with all. Where that would take long, candidates come from MinHash bands in linear time;
-each is then compared exactly, so nothing is called alike that is not, and about 1 pair in 500 at the threshold is missed.
+each is then compared exactly, so nothing is called alike that is not, and about 1 pair in 200 at the threshold is missed.
 Identical texts are looked at once, however often they come. The order of the texts never matters.
 """
 

@@ -46,6 +46,12 @@ class LoadedBase:
         """Where the weights lie."""
         return self.model.device
 
+    @property
+    def repetition_penalty(self) -> float:
+        """What the base's generation_config.json asks for: 1 for nothing."""
+        config = self.model.generation_config
+        return float((config and config.repetition_penalty) or 1.0)
+
 
 def find_base(base: Base, cache: Path, on_step: OnStep = lambda step, steps, loss: None) -> str:
     """Return the folder or hub id that ``base.source`` means; the one-minute base is made if need be.

@@ -1,9 +1,12 @@
 """Many conversations of many members continued at once, each by its likeliest token, until each has ended by itself.
 
+What is likeliest obeys the base's own ``repetition_penalty`` (generation_config.json), as transformers and vLLM do: they read
+the same file and count the prompt's tokens as said, too. Nothing else in that file is obeyed.
+
 Keys and values of every token are worked out once and kept. A sequence that has ended is taken out when enough of them have:
 cutting the memory costs more than a few useless tokens. Members share a pass as in training.
 
-Shapes: R sequences, N tokens of a pass, H heads, C places that a sequence has in memory, D features.
+Shapes: R sequences, N tokens of a pass, H heads, C places that a sequence has in memory, D features, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,6 +46,8 @@ class KeyValues:
     """Tokens known of each sequence."""
     rows_N: Tensor
     """To which sequence each token of the prompts belongs."""
+    said_RV: Tensor | None = None
+    """Which tokens each sequence holds; none where repeating one costs nothing."""
     grids: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def read(self, layer: nn.Module, rows: PackedRows, *heads_1HND: Tensor) -> None:
@@ -70,6 +75,7 @@ class KeyValues:
         if len(places) < len(self.lengths_R):
             kept = torch.tensor(places, device=self.lengths_R.device)
             self.lengths_R = self.lengths_R[kept]
+            self.said_RV = None if self.said_RV is None else self.said_RV[kept]
             self.grids = {layer: (keys[kept], values[kept]) for layer, (keys, values) in self.grids.items()}
 
     def _grid(self, heads_1HND: Tensor, positions_N: Tensor) -> Tensor:
@@ -105,7 +111,7 @@ def continue_all(
 
     with torch.inference_mode():
         rows = _rows(pack, [prompts[number] for number in live])
-        past = _nothing_yet(rows, max_new_tokens)
+        past = _nothing_yet(pack, rows, max_new_tokens)
         note(tokens_R := _read(pack, rows, past))
         while going := [place for place, number in enumerate(live) if goes_on(number)]:
             past.keep(going)
@@ -126,17 +132,22 @@ def _rows(pack: Pack, prompts: Sequence[Prompt]) -> PackedRows:
     return pack_rows(batches, pack.base.device)
 
 
-def _nothing_yet(rows: PackedRows, max_new_tokens: int) -> KeyValues:
+def _nothing_yet(pack: Pack, rows: PackedRows, max_new_tokens: int) -> KeyValues:
     lengths_R = torch.tensor(rows.lengths, device=rows.ids_1N.device)
     rows_N = torch.arange(len(lengths_R), device=lengths_R.device).repeat_interleave(lengths_R)
-    return KeyValues(max(rows.lengths) + max_new_tokens, lengths_R, rows_N)
+    said_RV = None
+    if pack.base.repetition_penalty != 1.0:
+        vocabulary = len(pack.base.model.get_output_embeddings().weight)
+        said_RV = torch.zeros(len(lengths_R), vocabulary, dtype=torch.bool, device=lengths_R.device)
+        said_RV[rows_N, rows.ids_1N[0]] = True
+    return KeyValues(max(rows.lengths) + max_new_tokens, lengths_R, rows_N, said_RV)
 
 
 def _read(pack: Pack, rows: PackedRows, past: KeyValues) -> Tensor:
     """Run the prompts; return the first token of each continuation."""
     with routed(pack.base.model, Route(rows, {}), attend=_attend):
         hidden_1ND = hidden_states(pack.base.model, rows, past=past)
-    return _likeliest(pack, hidden_1ND[0, past.lengths_R.cumsum(0) - 1])
+    return _likeliest(pack, hidden_1ND[0, past.lengths_R.cumsum(0) - 1], past.said_RV)
 
 
 def _step(pack: Pack, rows: PackedRows, tokens_R: Tensor, past: KeyValues) -> Tensor:
@@ -144,13 +155,29 @@ def _step(pack: Pack, rows: PackedRows, tokens_R: Tensor, past: KeyValues) -> Te
     rows = replace(rows, ids_1N=tokens_R[None], positions_1N=past.lengths_R[None])
     hidden_1RD = hidden_states(pack.base.model, rows, past=past)
     past.lengths_R = past.lengths_R + 1
-    return _likeliest(pack, hidden_1RD[0])
+    return _likeliest(pack, hidden_1RD[0], past.said_RV)
 
 
-def _likeliest(pack: Pack, hidden_RD: Tensor) -> Tensor:
+def _likeliest(pack: Pack, hidden_RD: Tensor, said_RV: Tensor | None) -> Tensor:
+    """Return the likeliest next token of each sequence, and note it as said."""
     head = pack.base.model.get_output_embeddings()
     chunk = max(1, LOGITS // len(head.weight))
-    return torch.cat([head(part).argmax(-1) for part in hidden_RD.split(chunk)])
+    if said_RV is None:
+        return torch.cat([head(part).argmax(-1) for part in hidden_RD.split(chunk)])
+    parts = zip(hidden_RD.split(chunk), said_RV.split(chunk), strict=True)
+    times = pack.base.repetition_penalty
+    tokens_R = torch.cat([with_penalty(head(part), said, times).argmax(-1) for part, said in parts])
+    said_RV[torch.arange(len(tokens_R), device=tokens_R.device), tokens_R] = True
+    return tokens_R
+
+
+def with_penalty(logits_RV: Tensor, said_RV: Tensor, times: float) -> Tensor:
+    """Make tokens that were said less likely: positive logits are divided, negative ones multiplied (Keskar et al., 2019).
+
+    In float32, as transformers does it: in bfloat16 a small penalty often ends in a tie.
+    """
+    logits_RV = logits_RV.float()
+    return torch.where(said_RV, torch.where(logits_RV < 0, logits_RV * times, logits_RV / times), logits_RV)
 
 
 def _attend(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-LOGITS: Final = 2**22
+LOGITS: Final = 2**23
 """Most logits that exist at a time, as in `loramill.pack.forward`."""
 FLOAT: Final = 4
 """Bytes of a float32: adapters, gradients and optimizer state are kept in it whatever the base's dtype."""

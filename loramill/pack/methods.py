@@ -22,6 +22,8 @@ from loramill.prompts import Row
 
 CARRIED: frozenset[Method] = frozenset({"pissa", "olora"})
 """Methods whose first product is carried twice instead of being taken out of the base."""
+BEGIN_AT_ZERO: frozenset[Method] = frozenset({"lora", "rslora", "lora-plus", "eva", "qlora"})
+"""Methods whose fresh adapter leaves every number of the base as it is, to the last bit: B is zero."""
 LORA_PLUS = 16.0
 """LoRA+: how much faster B learns than A (Hayou et al., 2024)."""
 EVA_TOKENS = 4096

@@ -8,13 +8,18 @@ import numpy as np
 
 from loramill.search.noise import Judges, difference, expected_gain
 from loramill.search.proposals import Proposal, Proposals, Result
+from loramill.search.pruning import RUNGS
 from loramill.search.rounds import Round, Rules
 from loramill.search.space import Space
 from loramill.search.study import Entry, Record
 from loramill.search.verdict import Candidate, Found, completed, from_repeats, from_trials, losses_of
 
 LEAST_TRIALS = 8
-"""Whole trials before a search may stop because nothing is to be gained."""
+"""Trials, whole or pruned, before a search may stop because nothing is to be gained."""
+SPACING = 3
+"""Whole ones among them: from the distances between the best it is seen what another may gain."""
+COHORT = 4
+"""Trials that the pruner compares with each other, in lags."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def rules_of(search: Search) -> Rules:
     """Return what all trials have in common."""
     config = search.space.config
     deadline = math.inf if config.minutes is None else 60 * config.minutes
-    return Rules(config.folds, config.pruner, config.lag, deadline=deadline)
+    return Rules(config.folds, config.pruner, COHORT * config.lag, deadline=deadline)
 
 
 class Exploration:
@@ -76,28 +81,43 @@ class Exploration:
         self._config, self._judges = space.config, judges
         self._proposals = Proposals(space)
 
-    def count(self, entries: Sequence[Entry], results: Sequence[Result | None]) -> int:
-        """Return how many trials there are: trial n is one if the trials up to n - lag leave something to gain."""
-        count = self._proposals.count
-        for number in range(self._config.lag, min(count, len(entries) + 1)):
-            known = entries[: number - self._config.lag + 1]
-            if None in results[: len(known)]:
+    def count(self, entries: Sequence[Entry]) -> int:
+        """Return how many trials there are: trial n is one if the trials so many numbers older leave something to gain."""
+        count, distance = self._proposals.count, self._waits_for_ends
+        for number in range(distance, min(count, len(entries) + 1)):
+            known = entries[: number - distance + 1]
+            if not all(entry.state for entry in known):
                 break
             if self._is_enough(known, count - number):
                 return number
         return count
 
-    def proposal(self, number: int, results: Sequence[Result | None]) -> tuple[Proposal, int] | None:
-        """Return a trial once those that its proposal rests on have ended."""
-        known = results[: max(0, number - self._config.lag + 1)]
-        if None in known:
+    def proposal(self, number: int, entries: Sequence[Entry]) -> tuple[Proposal, int] | None:
+        """Return a trial once all is known that its proposal and its existence rest on."""
+        ends = entries[: max(0, number - self._waits_for_ends + 1)]
+        known = [self._result(entry) for entry in entries[: max(0, number - self._config.lag + 1)]]
+        if None in known or not all(entry.state for entry in ends):
             return None
-        ended = {place: result for place, result in enumerate(known) if result is not None}
-        return self._proposals.of(number, ended.__getitem__), self._config.seed
+        results = {place: result for place, result in enumerate(known) if result is not None}
+        return self._proposals.of(number, results.__getitem__), self._config.seed
+
+    @property
+    def _waits_for_ends(self) -> int:
+        """How many numbers older the trials are that must have ended.
+
+        Those of a trial's own cohort may be waiting for it, and places should not wait for the last of the cohort before.
+        """
+        return self._config.lag * (1 if self._config.pruner == "none" else 2 * COHORT)
+
+    def _result(self, entry: Entry) -> Result | None:
+        """Return what a sampler may know of a trial: its end or, where trials are pruned, its first check if it came so far."""
+        if self._config.pruner != "none" and RUNGS[0] in entry.losses:
+            return Result("complete", entry.losses[RUNGS[0]])
+        return Result(entry.state, entry.value) if entry.state else None
 
     def _is_enough(self, known: Sequence[Entry], more: int) -> bool:
         whole = [entry for entry in known if entry.state == "complete" and entry.value is not None]
-        if len(whole) < LEAST_TRIALS or len(losses_of(whole[0])) != len(self._judges.targets):
+        if len(known) < LEAST_TRIALS or len(whole) < SPACING or len(losses_of(whole[0])) != len(self._judges.targets):
             return False
         best, second = completed(whole)[:2]
         noise = difference(losses_of(second), losses_of(best), self._judges).error
@@ -115,11 +135,11 @@ class Finals:
         self._rungs = len(ladder)
         self._repeats, self._seed = space.config.repeats, space.config.seed
 
-    def count(self, entries: Sequence[Entry], results: Sequence[Result | None]) -> int:
+    def count(self, entries: Sequence[Entry]) -> int:
         """Return finalists times seeds."""
         return len(self._finalists) * self._repeats
 
-    def proposal(self, number: int, results: Sequence[Result | None]) -> tuple[Proposal, int] | None:
+    def proposal(self, number: int, entries: Sequence[Entry]) -> tuple[Proposal, int] | None:
         """Return one finalist with one fresh seed: none that any choice rests on."""
         repeat, place = divmod(number, len(self._finalists))
         return Proposal(self._finalists[place][0], {}, {}), self._seed + 1 + repeat

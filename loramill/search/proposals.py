@@ -1,7 +1,8 @@
 """Who proposes, in one order for ever: trial n is asked for right after trial n - lag was told, whatever ran when.
 
 The sampler lives in a study in memory that replays this order. What it knows therefore depends on recorded results alone: not
-on the size of a pack, on the number of workers, or on when the process was killed.
+on the size of a pack, on the number of workers, or on when the process was killed. Where trials are pruned, what it is told is
+the loss at the first check: all that have not failed by then have it, and it is there long before a trial ends.
 """
 
 import warnings
@@ -27,13 +28,11 @@ STRIDES = np.array([(5**0.5 - 1) / 2, 2**0.5, 3**0.5, 7**0.5, 11**0.5, 13**0.5, 
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial ended, as far as the sampler may know."""
+    """What the sampler may know of a trial."""
 
     state: str
-    """``complete``, ``pruned`` or ``fail``."""
+    """``complete`` or ``fail``."""
     value: float | None
-    curve: dict[int, float]
-    """Validation loss by check, up to the rung at which it was pruned."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,7 @@ def _sampler(config: SearchConfig) -> "BaseSampler":
 def _tell(study: "Study", trial: "Trial", result: Result) -> None:
     from optuna.trial import TrialState
 
-    for check, loss in result.curve.items():
-        trial.report(loss, check)
     if result.state == "complete":
         study.tell(trial, result.value)
     else:
-        study.tell(trial, state=TrialState.PRUNED if result.state == "pruned" else TrialState.FAIL)
+        study.tell(trial, state=TrialState.FAIL)

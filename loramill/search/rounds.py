@@ -11,7 +11,7 @@ from typing import Protocol
 
 from loramill.config import Settings
 from loramill.search.claims import Claim
-from loramill.search.proposals import Proposal, Result
+from loramill.search.proposals import Proposal
 from loramill.search.pruning import Curve, Fate, Pruner, fates
 from loramill.search.study import Entry, Member, Record, pooled
 
@@ -40,13 +40,13 @@ class Job:
 
 
 class Source(Protocol):
-    """Where a round's trials come from; both answers follow from what ended, never from when."""
+    """Where a round's trials come from; both answers follow from what is on record, never from when it came there."""
 
-    def count(self, entries: Sequence[Entry], results: Sequence[Result | None]) -> int:
+    def count(self, entries: Sequence[Entry]) -> int:
         """Return how many trials the round has, as far as is known."""
         ...
 
-    def proposal(self, number: int, results: Sequence[Result | None]) -> tuple[Proposal, int] | None:
+    def proposal(self, number: int, entries: Sequence[Entry]) -> tuple[Proposal, int] | None:
         """Return a trial's proposal and seed; none while that cannot be known."""
         ...
 
@@ -70,7 +70,6 @@ class _State:
 
     entries: list[Entry]
     fates: list[Fate]
-    results: list[Result | None]
     count: int
     """Trials that the round has, as far as is known."""
 
@@ -91,7 +90,7 @@ class Round:
                 if entry.state is None and (job := self._due(entry, fate, claims.get(entry.number))) is not None:
                     return job
             number = len(state.entries)
-            if number >= state.count or (found := self._source.proposal(number, state.results)) is None:
+            if number >= state.count or (found := self._source.proposal(number, state.entries)) is None:
                 return None
             if not self._begin(number, *found, claims.get(number)):
                 time.sleep(0.05)
@@ -162,12 +161,11 @@ class Round:
 
     def _state(self, entries: list[Entry] | None = None) -> _State:
         entries = self.entries() if entries is None else entries
-        results = [_result(entry) for entry in entries]
-        count = self._source.count(entries, results)
+        count = self._source.count(entries)
         if entries and self._seconds() > self.rules.deadline:
             count = min(count, len(entries))
         judged = fates(self.rules.pruner, self.rules.cohort, count, [_curve(entry) for entry in entries])
-        return _State(entries, judged, results, count)
+        return _State(entries, judged, count)
 
     def _seconds(self) -> float:
         return self._earlier + time.monotonic() - self._began
@@ -220,11 +218,3 @@ def _end(entry: Entry, fate: Fate, folds: int) -> tuple[str, float | None] | Non
     if len(entry.members) < folds:
         return None
     return ("complete", value) if value is not None and math.isfinite(value) else ("fail", None)
-
-
-def _result(entry: Entry) -> Result | None:
-    """Return what a sampler may know of a trial."""
-    if entry.state is None:
-        return None
-    curve = {} if entry.state == "fail" else {check: entry.losses[check] for check in sorted(entry.losses)}
-    return Result(entry.state, entry.value, curve)

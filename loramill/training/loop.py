@@ -210,6 +210,8 @@ class _Crowd:
         self.is_full = bool(waiting)
         """Whether memory holds no more than those who began."""
         self.students: list[Student] = []
+        self.untrained: dict[tuple[Row, ...], float] = {}
+        """The base's loss on validation rows."""
         self.outcomes: dict[str, Outcome] = {}
 
     def join(self, course: Course) -> None:
@@ -261,13 +263,13 @@ def evaluate(pack: Pack, name: str | None, rows: Sequence[Row], tokens_per_pass:
 def _run(crowd: _Crowd, tokens_per_pass: int, listener: Listener, checkpoint: Path | None, save_steps: int) -> None:
     for count in itertools.count(1):
         if fresh := [student for student in crowd.students if not student.progress.validation_losses]:
-            _validate(fresh, tokens_per_pass, listener)
+            _validate(fresh, tokens_per_pass, listener, crowd.untrained)
         if active := [student for student in crowd.students if student.is_training]:
             total = max(student.course.steps for student in active)
             tokens_per_pass, tick = _step(active, tokens_per_pass, listener, total)
             listener.on_tick(tick)
             if due := [student for student in active if student.is_training and student.ends_epoch]:
-                _validate(due, tokens_per_pass, listener)
+                _validate(due, tokens_per_pass, listener, {})
             if checkpoint is not None and (count % save_steps == 0 or not all(s.is_training for s in active)):
                 save_checkpoint(checkpoint, crowd.students)
         crowd.part()
@@ -370,14 +372,28 @@ def _smaller(
     return used // 2
 
 
-def _validate(students: list[Student], tokens_per_pass: int, listener: Listener) -> None:
-    """Score each student on its validation rows and let the listener prune; smaller passes when memory runs out."""
+def _validate(
+    students: list[Student], tokens_per_pass: int, listener: Listener, untrained: dict[tuple[Row, ...], float]
+) -> None:
+    """Score each student on its validation rows and let the listener prune.
+
+    Fresh adapters that add nothing yet all have the base's loss: ``untrained`` has it by rows once it is known.
+    """
     for student in students:
-        rows = student.course.validation
-        while (sums := _tried(evaluate, student.pack, student.name, own_rows(rows), tokens_per_pass)) is None:
-            tokens_per_pass = _smaller(tokens_per_pass, {student.name: rows}, [student], listener)
-        total, targets = summed([sum(part for part, _ in sums), sum(count for _, count in sums)])
-        loss = total / targets
+        loss = untrained.get(student.course.validation) if student.adds_nothing else None
+        if loss is None:
+            loss, tokens_per_pass = _validation_loss(student, tokens_per_pass, listener)
+        if student.adds_nothing:
+            untrained[student.course.validation] = loss
         student.judge(loss)
         if listener.on_epoch(student.name, student.epoch, loss) and student.is_training:
             student.progress.status = "pruned"
+
+
+def _validation_loss(student: Student, tokens_per_pass: int, listener: Listener) -> tuple[float, int]:
+    """Return a student's loss on its validation rows and the size of a pass that memory held."""
+    rows = student.course.validation
+    while (sums := _tried(evaluate, student.pack, student.name, own_rows(rows), tokens_per_pass)) is None:
+        tokens_per_pass = _smaller(tokens_per_pass, {student.name: rows}, [student], listener)
+    total, targets = summed([sum(part for part, _ in sums), sum(count for _, count in sums)])
+    return total / targets, tokens_per_pass

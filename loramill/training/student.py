@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from loramill.pack.members import Pack
+from loramill.pack.methods import BEGIN_AT_ZERO
 from loramill.training.course import Course
 
 Status = Literal["training", "paused", "finished", "stopped early", "pruned", "diverged"]
@@ -61,6 +62,11 @@ class Student:
     def is_training(self) -> bool:
         """Whether there are steps left to take."""
         return self.progress.status == "training"
+
+    @property
+    def adds_nothing(self) -> bool:
+        """Whether it is still, exactly, the base: fresh, and of a method that begins with a product of zero."""
+        return self.progress.step == 0 and self.course.start is None and self.course.shape.method in BEGIN_AT_ZERO
 
     @property
     def epoch(self) -> int:

@@ -5,6 +5,9 @@ from typing import Any
 
 from loramill.reports import write_folder
 
+REPETITION_PENALTY = 1.1
+"""So small a model goes in circles; its generation_config.json asks whoever serves it to hold against that."""
+
 
 def export(model: Any, tokenizer: Path, folder: Path) -> Path:
     """Write weights in bfloat16 as safetensors, configuration and tokenizer into ``folder``; return it."""
@@ -15,6 +18,7 @@ def export(model: Any, tokenizer: Path, folder: Path) -> Path:
     disable_progress_bar()
     known = AutoTokenizer.from_pretrained(tokenizer)
     half = model.to("cpu", torch.bfloat16)
+    half.generation_config.repetition_penalty = REPETITION_PENALTY
 
     def fill(place: Path) -> None:
         half.save_pretrained(place)

@@ -88,3 +88,22 @@ def test_a_fresh_clone_pulls_the_sample_data_with_no_account(root: Path, copy: C
         files = list((clone / "data" / domain).iterdir())
         mark = "\n\n" if domain == "law" else "\n"
         assert sum(len(file.read_text(encoding="utf-8").strip().split(mark)) for file in files) >= count
+
+
+def test_rows_of_ones_own_go_to_ones_own_storage(root: Path, copy: Copy, tmp_path: Path) -> None:
+    """As the README says it; never into the sample store, which git keeps."""
+    commit(copy.folder)
+    clone, storage = tmp_path / "clone", tmp_path / "storage"
+    subprocess.run(["git", "clone", "--quiet", str(copy.folder), str(clone)], check=True)
+    shutil.copy2(root / "data.dvc", clone / "data.dvc")
+    private = clone / "data" / "law" / "private.jsonl"
+    private.parent.mkdir(parents=True)
+    private.write_text('{"question": "q", "answer": "a"}\n', encoding="utf-8")
+    here = Copy(clone, {"TINY_BASE": ""})
+    samples = sorted(file for file in (clone / ".dvc" / "samples").rglob("*") if file.is_file())
+    here.run("dvc", "remote", "add", "--default", "mine", str(storage))
+    here.run("dvc", "add", "data")
+    here.run("dvc", "push")
+    pushed = [file.read_text(encoding="utf-8") for file in storage.rglob("*") if file.is_file()]
+    assert private.read_text(encoding="utf-8") in pushed
+    assert sorted(file for file in (clone / ".dvc" / "samples").rglob("*") if file.is_file()) == samples

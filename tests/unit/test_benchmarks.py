@@ -1,5 +1,6 @@
 """What benchmarks leave behind: parts that are not measured twice, and figures that reach the documentation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from benchmarks.products import compare
 from benchmarks.results import Parts, leave, newest
 
 
-def taken(folder: Path, settings: dict[str, int], *, fresh: bool = False) -> int:
+def taken(
+    folder: Path, settings: dict[str, int], *, fresh: bool = False, code: Sequence[str] = results.MEASURED
+) -> int:
     """Take one part; return how often it was measured."""
     calls: list[int] = []
 
@@ -19,7 +22,7 @@ def taken(folder: Path, settings: dict[str, int], *, fresh: bool = False) -> int
         calls.append(1)
         return {"value": 7}
 
-    assert Parts("b", 1, fresh=fresh, folder=folder).take("part", settings, make) == {"value": 7}
+    assert Parts("b", 1, fresh=fresh, folder=folder).take("part", settings, make, code) == {"value": 7}
     return len(calls)
 
 
@@ -28,8 +31,12 @@ def test_a_part_is_measured_once_for_its_settings_and_code(tmp_path: Path, monke
     assert taken(tmp_path, {"steps": 3}) == 0
     assert taken(tmp_path, {"steps": 4}) == 1
     assert taken(tmp_path, {"steps": 3}, fresh=True) == 1
-    monkeypatch.setattr(results, "code_digest", lambda: "another")
+    assert results.code_digest(results.OTHERS) != results.code_digest()
+    monkeypatch.setattr(results, "code_digest", lambda folders: "theirs" if folders == results.OTHERS else "another")
     assert taken(tmp_path, {"steps": 3}) == 1
+    assert taken(tmp_path, {"steps": 3}, code=results.OTHERS) == 1
+    monkeypatch.setattr(results, "code_digest", lambda folders: "theirs" if folders == results.OTHERS else "a third")
+    assert taken(tmp_path, {"steps": 3}, code=results.OTHERS) == 0, "a change of ours leaves another's figures alone"
 
 
 def test_a_part_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,12 +66,16 @@ def test_a_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
 
 
 def test_every_page_has_the_marks_that_its_tables_need(root: Path) -> None:
-    speed, memory = ((root / f"docs/{page}.md").read_text(encoding="utf-8") for page in ("speed", "memory"))
-    for name in ("one_adapter", "packed", "peak", "products"):
-        assert f"<!-- measured: {name} -->" in speed
-        assert f"<!-- end: {name} -->" in speed
-    assert "<!-- measured: memory -->" in memory
-    assert "<!-- end: memory -->" in memory
+    needed = {
+        "speed": ("one_adapter", "packed", "peak", "profile", "products"),
+        "memory": ("memory",),
+        "search": ("search",),
+    }
+    for page, names in needed.items():
+        text = (root / f"docs/{page}.md").read_text(encoding="utf-8")
+        for name in names:
+            assert f"<!-- measured: {name} -->" in text
+            assert f"<!-- end: {name} -->" in text
 
 
 def test_three_ways_to_add_products_compute_the_same() -> None:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from loramill.pack.greedy import Prompt, continue_all
+from loramill.pack.greedy import Prompt, continue_all, with_penalty
 from loramill.pack.members import Pack
 from loramill.pack.methods import Shape
 from loramill.pack.speak import Asked, answer, answers
@@ -57,6 +57,26 @@ def test_many_at_once_say_what_transformers_lets_each_say_alone(crowd: Pack, pro
     together = continue_all(crowd, prompts, LONGEST, NEVER, quiet)
     assert together == [by_transformers(crowd, prompt) for prompt in prompts]
     assert len({tuple(ids) for ids in together}) > len(MEMBERS)  # neither member nor question is without effect
+
+
+def test_a_base_that_asks_for_it_repeats_itself_less_here_as_in_transformers(
+    crowd: Pack, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freely = continue_all(crowd, prompts, LONGEST, NEVER, quiet)
+    monkeypatch.setattr(crowd.base.model.generation_config, "repetition_penalty", 4.0)  # random weights insist
+    held_back = continue_all(crowd, prompts, LONGEST, NEVER, quiet)
+    assert held_back == [by_transformers(crowd, prompt) for prompt in prompts]
+    assert sum(map(len, map(set, held_back))) > sum(map(len, map(set, freely)))
+    stop = held_back[0][LONGEST // 2]  # some leave early, and each still remembers its own words
+    cut = continue_all(crowd, prompts, LONGEST, stop, quiet)
+    assert cut == [ids[: ids.index(stop) + 1] if stop in ids else ids for ids in held_back]
+
+
+def test_the_penalty_is_worked_out_in_float32_as_transformers_does() -> None:
+    """In bfloat16 both would be 18.25, and the lower id would win."""
+    logits_RV = torch.tensor([[18.25, 20.125]], dtype=torch.bfloat16)
+    said_RV = torch.tensor([[False, True]])
+    assert with_penalty(logits_RV, said_RV, 1.1).argmax(-1).item() == 1
 
 
 def test_each_ends_at_its_own_stop_and_the_others_go_on_as_before(crowd: Pack, prompts: list[Prompt]) -> None:

@@ -25,5 +25,6 @@ def test_losses_are_paired_by_seed_and_walls_are_medians() -> None:
 
 
 def test_contestants_may_be_measured_without_ours() -> None:
-    assert summary({"sequential": RESULTS["sequential"]}) == {"seeds": 0, "loss_difference": None}
-    assert "| sequential | 100.0 | 2.0500 | 10 | 1 |" in shown(RESULTS)
+    figures = summary({"sequential": RESULTS["sequential"]})
+    assert (figures["seeds"], figures["loss_difference"]) == (0, None)
+    assert "| sequential | 100 | 2.0500 | 10 | 1 | 2 |" in shown(figures["contestants"])

@@ -111,11 +111,12 @@ def test_rank_is_judged_beside_the_learning_rate() -> None:
     assert rank_matters(ranks, others, [1.0] * 30) == 1.0
 
 
-def test_a_search_stops_when_nothing_is_to_be_gained() -> None:
+@pytest.mark.parametrize(("pruner", "lag"), [("none", 4), ("halving", 1), ("hyperband", 1)])
+def test_a_search_stops_when_nothing_is_to_be_gained(pruner: str, lag: int) -> None:
     """All trials are alike but for the rows: more of them gain less than the noise."""
-    config = SearchConfig(trials=64, epochs=2, lag=4, pruner="none")
+    config = SearchConfig(trials=64, epochs=2, lag=lag, pruner=pruner)
     _, entries = dreamt(config, Pack(noisy(level, 0.001, 0.3), 4))
-    assert 8 + 3 <= len(entries) < 40
+    assert 8 + 3 <= len(entries) < (40 if pruner == "none" else 64)
     again = [
         len(dreamt(config.model_copy(update={"pack": pack}), Pack(noisy(level, 0.001, 0.3), pack))[1])
         for pack in (1, 7)

@@ -38,7 +38,7 @@ def test_the_pack_changes_no_trial(sampler: str, quietly: Callable[[str], None])
 @pytest.mark.parametrize("pruner", ["halving", "hyperband", "none"])
 @pytest.mark.parametrize("folds", [1, 3])
 def test_the_pack_changes_no_pruning(pruner: str, folds: int) -> None:
-    config = SearchConfig(trials=14, epochs=8, lag=6, pruner=pruner, folds=folds, repeats=1)
+    config = SearchConfig(trials=14, epochs=8, lag=1, pruner=pruner, folds=folds, repeats=1)  # cohorts of 4, 4, 4 and 2
     packs = [Pack(OBJECTIVE, places) for places in (1, 2, 4)]
     runs = [dreamt(config, pack) for pack in packs]
     assert facts(runs[0][1]) == facts(runs[1][1]) == facts(runs[2][1])
@@ -66,6 +66,18 @@ def test_no_place_is_free_while_a_trial_is_due() -> None:
     dreamt(SearchConfig(trials=16), pack)
     assert set(widths) > {3}, "at the end few are left"
     assert pack.checks < 16 * CHECKS / 2.5
+
+
+@pytest.mark.parametrize("pruner", ["halving", "none"])
+def test_where_trials_are_pruned_a_proposal_follows_from_first_checks(pruner: str) -> None:
+    """They are compared at one place of their schedules, and known long before an end."""
+    config = SearchConfig(trials=12, lag=3, pruner=pruner)
+
+    def turning(settings: Settings, check: int) -> float:
+        return valley(settings, check) if check == 1 else 20 - valley(settings, check)
+
+    proposed = [[entry.settings for entry in dreamt(config, Pack(noisy(loss), 3))[1]] for loss in (valley, turning)]
+    assert (proposed[0] == proposed[1]) == (pruner == "halving")
 
 
 def test_another_seed_proposes_others() -> None:
@@ -162,6 +174,15 @@ def test_a_trial_that_diverges_fails_and_the_others_go_on() -> None:
     assert states == {"fail"}
     assert found.settings.learning_rate <= 1e-2
     assert len(entries) == 12
+
+
+def test_one_that_diverges_after_its_first_check_fails_whatever_the_pack() -> None:
+    def bursting(settings: Settings, check: int) -> float:
+        return float("nan") if settings.rank < 16 and check > 1 else valley(settings, check)
+
+    runs = [dreamt(SearchConfig(trials=12, lag=2), Pack(noisy(bursting), pack))[1] for pack in (1, 3, 5)]
+    assert facts(runs[0]) == facts(runs[1]) == facts(runs[2])
+    assert {"fail", "complete"} <= {entry.state for entry in runs[0]}
 
 
 def test_a_search_in_which_nothing_learns_is_refused() -> None:

@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from loramill.config import Method
 from loramill.errors import TrainingError
 from loramill.pack.forward import Draw
 from loramill.pack.members import Pack
 from loramill.pack.methods import Shape
 from loramill.pack.rows import Batch
 from loramill.training.course import Course
-from loramill.training.loop import Silence, fit
+from loramill.training.loop import Silence, evaluate, fit
 from tests.factories import rows
 
 PLENTY = 10**6
@@ -152,3 +153,39 @@ def test_a_member_that_diverges_says_so(pack: Pack) -> None:
     assert outcome.progress.status == "diverged"
     assert len(notes.said) == 1
     assert re.search(r"a: the loss was not finite at step 1; .*A lower learning rate helps", notes.said[0])
+
+
+@pytest.mark.parametrize("method", ["lora", "rslora", "lora-plus", "eva"])
+def test_a_fresh_adapter_leaves_every_number_of_the_base_as_it_is(pack: Pack, method: Method) -> None:
+    one = course(pack)
+    pack.add("fresh", Shape(rank=4, alpha=8, dropout=0.1, seed=1, method=method), one.train)
+    try:
+        assert evaluate(pack, "fresh", one.validation, PLENTY) == evaluate(pack, None, one.validation, PLENTY)
+    finally:
+        pack.remove("fresh")
+
+
+def ended_weights(pack: Pack, one: Course) -> Mapping[str, Tensor]:
+    return fit(pack, [one], tokens_per_pass=PLENTY)[one.name].best
+
+
+def test_so_the_same_rows_are_asked_once_before_the_first_step(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain: Losses = Pack.losses
+    asked: list[str | None] = []
+
+    def losses(self: Pack, batches: Sequence[Batch], draws: Mapping[str, Draw] | None = None) -> list[Tensor]:
+        asked.extend(batch.member for batch in batches if not torch.is_grad_enabled())
+        return plain(self, batches, draws)
+
+    monkeypatch.setattr(Pack, "losses", losses)
+    one = course(pack, epochs=1)
+    other = course(pack, name="c", validation=one.train)
+    dora = course(pack, name="d", shape=Shape(rank=2, alpha=4, method="dora"), epochs=1)
+    start = {key: value + 0.1 for key, value in ended_weights(pack, one).items()}
+    asked.clear()
+    warm = course(pack, name="w", epochs=1, start=start)
+    ended = fit(pack, [one, course(pack, name="b", epochs=1), other, dora, warm], tokens_per_pass=PLENTY)
+    assert asked[:4] == ["a", "c", "d", "w"], "what begins otherwise is asked itself"
+    firsts = {name: each.progress.validation_losses[0] for name, each in ended.items()}
+    assert firsts["a"] == firsts["b"] != firsts["c"]
+    assert ended["b"].progress.validation_losses[1] != ended["a"].progress.validation_losses[0]
