@@ -147,7 +147,8 @@ def search(lines: list[dict[str, Any]]) -> None:
                 ended = [(at, loss) for at, loss in trace if loss is not None]
                 best = list(accumulate((loss for _, loss in ended), min))
                 times = [*(at for at, _ in ended), trace[-1][0]]
-                axis.step(times, [*best, best[-1]], where="post", color=colour, lw=1, label=None if seed else name)
+                axis.step(times, [*best, best[-1]], where="post", color=colour, lw=0.8, alpha=0.5)
+                axis.plot(times[-1], best[-1], "o", color=colour, ms=5, label=None if seed else f"{name}: the end")
         axis.set_title(f"{trials} trials", fontsize=9)
         axis.set_xlabel("seconds")
         axis.set_ylabel("best validation loss so far")

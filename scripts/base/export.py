@@ -5,7 +5,7 @@ from typing import Any
 
 from loramill.reports import write_folder
 
-REPETITION_PENALTY = 1.1
+REPETITION_PENALTY = 1.2
 """So small a model goes in circles; its generation_config.json asks whoever serves it to hold against that."""
 
 

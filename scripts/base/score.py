@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.base.export import REPETITION_PENALTY
+
 WINDOW = 400
 """Characters of a held-out text that are scored: the same for every base, whatever its tokenizer makes of them."""
 
@@ -85,6 +87,6 @@ def answers(folder: Path, questions: Sequence[str], most_tokens: int = 120) -> l
             [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
         )
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        made = model.generate(ids, max_new_tokens=most_tokens, do_sample=False, repetition_penalty=1.1)
+        made = model.generate(ids, max_new_tokens=most_tokens, do_sample=False, repetition_penalty=REPETITION_PENALTY)
         said.append(str(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)).strip())
     return said
