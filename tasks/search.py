@@ -32,7 +32,7 @@ SAME_LOSS: Final = {"tokens_per_pass", "gradient_checkpointing", "memory_bytes"}
 @task(name="search", cache_policy=NO_CACHE)
 @in_processes
 def search(config: SearchConfig, learning: LearningConfig, base: Base, splits: Path, out: Path, report: Path) -> Path:
-    """Leave the best settings in ``out`` as YAML that a person can read and commit.
+    """Leave the best settings in ``out`` as YAML that a person can read, and copy into ``conf/`` for good.
 
     A study that was killed continues. When only few training rows are new, the settings found before stay.
 

@@ -47,6 +47,14 @@ class LoadedBase:
         return self.model.device
 
     @property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end an answer: the tokenizer's own, and those of generation_config.json."""
+        config = self.model.generation_config
+        more = config.eos_token_id if config else None
+        ids = more if isinstance(more, list) else [] if more is None else [more]
+        return frozenset([self.tokenizer.eos_token_id, *ids])
+
+    @property
     def repetition_penalty(self) -> float:
         """What the base's generation_config.json asks for: 1 for nothing."""
         config = self.model.generation_config

@@ -1,7 +1,7 @@
 """Many conversations of many members continued at once, each by its likeliest token, until each has ended by itself.
 
 What is likeliest obeys the base's own ``repetition_penalty`` (generation_config.json), as transformers and vLLM do: they read
-the same file and count the prompt's tokens as said, too. Nothing else in that file is obeyed.
+the same file and count the prompt's tokens as said, too. Of that file only this and the stop tokens are obeyed.
 
 Keys and values of every token are worked out once and kept. A sequence that has ended is taken out when enough of them have:
 cutting the memory costs more than a few useless tokens. Members share a pass as in training.
@@ -9,7 +9,7 @@ cutting the memory costs more than a few useless tokens. Members share a pass as
 Shapes: R sequences, N tokens of a pass, H heads, C places that a sequence has in memory, D features, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Final
@@ -86,7 +86,11 @@ class KeyValues:
 
 
 def continue_all(
-    pack: Pack, prompts: Sequence[Prompt], max_new_tokens: int, stop: int, on_token: Callable[[int, int], None]
+    pack: Pack,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    stops: Collection[int],
+    on_token: Callable[[int, int], None],
 ) -> list[list[int]]:
     """Return the token ids that follow each prompt, its stop token included if it came to that.
 
@@ -94,7 +98,7 @@ def continue_all(
         pack: the base with all members.
         prompts: what is continued.
         max_new_tokens: the longest continuation.
-        stop: the token that ends one.
+        stops: the tokens that end one.
         on_token: called with a prompt's number and its next token.
     """
     said: list[list[int]] = [[] for _ in prompts]
@@ -107,7 +111,7 @@ def continue_all(
                 on_token(number, token)
 
     def goes_on(number: int) -> bool:
-        return len(said[number]) < max_new_tokens and stop not in said[number][-1:]
+        return len(said[number]) < max_new_tokens and not (said[number] and said[number][-1] in stops)
 
     with torch.inference_mode():
         rows = _rows(pack, [prompts[number] for number in live])

@@ -95,14 +95,14 @@ def _prompt(pack: Pack, asked: Asked) -> Prompt:
 def _said(pack: Pack, ids: Sequence[int]) -> Said:
     tokenizer = pack.base.tokenizer
     text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
-    return Said(text, stopped=tokenizer.eos_token_id in ids[-1:])
+    return Said(text, stopped=not pack.base.stops.isdisjoint(ids[-1:]))
 
 
 def _continued(
     pack: Pack, prompts: Sequence[Prompt], max_new_tokens: int, on_token: Callable[[int, int], None]
 ) -> list[list[int]]:
     if not pack.is_alone:
-        return continue_all(pack, prompts, max_new_tokens, pack.base.tokenizer.eos_token_id, on_token)
+        return continue_all(pack, prompts, max_new_tokens, pack.base.stops, on_token)
     return [
         _by_transformers(pack, prompt, max_new_tokens, lambda token, number=number: on_token(number, token))  # type: ignore[misc]
         for number, prompt in enumerate(prompts)
@@ -121,7 +121,7 @@ def _by_transformers(pack: Pack, prompt: Prompt, max_new_tokens: int, on_token: 
             max_new_tokens=max_new_tokens,
             do_sample=False,
             repetition_penalty=pack.base.repetition_penalty,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=sorted(pack.base.stops),
             pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
             streamer=_Streamer(on_token),
         )

@@ -10,7 +10,7 @@ from loramill.errors import TrainingError
 from loramill.pack.base import load_base
 from loramill.prompts import encode
 from scripts.base import checkpoint
-from scripts.base.export import export
+from scripts.base.export import STOPS, export
 from scripts.base.history import HISTORY, Progress, append_line, forget_lines_after, read_history
 from scripts.base.train import (
     CHECKPOINTS,
@@ -160,6 +160,7 @@ def test_the_finished_base_is_a_base_like_any_other(text: Path, tmp_path: Path) 
     base = load_base(Base(source=str(folder)), tmp_path)
     row = encode(base.tokenizer, record("头痛怎么办？", "多休息。"), {}, 200)[0]
     assert row.ids[-1] == base.tokenizer.eos_token_id == base.model.config.eos_token_id
+    assert base.stops == set(STOPS)
     marked: Any = base.tokenizer.apply_chat_template(
         [{"role": "user", "content": "头痛"}, {"role": "assistant", "content": "多休息。"}],
         return_dict=True,

@@ -20,6 +20,7 @@ from loramill.preflight.base import check_base, window_of
 from loramill.prompts import encode
 from loramill.records import Message, Record
 from loramill.reports import digest_of_file
+from scripts.base.export import REPETITION_PENALTY, STOPS
 from tests.factories import record
 
 PINNED = Path("conf/bases/embedded.yaml")
@@ -31,6 +32,11 @@ def base(root: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedBase:
     return load_base(
         Base(source="embedded", revision=facts["revision"], device="cpu"), tmp_path_factory.mktemp("cache")
     )
+
+
+def test_it_says_itself_how_it_wants_to_be_decoded(base: LoadedBase) -> None:
+    assert base.repetition_penalty == REPETITION_PENALTY
+    assert base.stops == set(STOPS) == set(base.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]))
 
 
 def test_it_is_delivered_small_and_with_its_card() -> None:

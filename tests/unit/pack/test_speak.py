@@ -13,6 +13,7 @@ from tests.unit.conftest import MakeAdapter
 
 MEMBERS = (None, "law", "shop")
 NEVER = -1
+NO_STOP: tuple[int, ...] = ()
 LONGEST = 16
 
 
@@ -54,7 +55,7 @@ def by_transformers(pack: Pack, prompt: Prompt) -> list[int]:
 
 
 def test_many_at_once_say_what_transformers_lets_each_say_alone(crowd: Pack, prompts: list[Prompt]) -> None:
-    together = continue_all(crowd, prompts, LONGEST, NEVER, quiet)
+    together = continue_all(crowd, prompts, LONGEST, NO_STOP, quiet)
     assert together == [by_transformers(crowd, prompt) for prompt in prompts]
     assert len({tuple(ids) for ids in together}) > len(MEMBERS)  # neither member nor question is without effect
 
@@ -62,13 +63,13 @@ def test_many_at_once_say_what_transformers_lets_each_say_alone(crowd: Pack, pro
 def test_a_base_that_asks_for_it_repeats_itself_less_here_as_in_transformers(
     crowd: Pack, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    freely = continue_all(crowd, prompts, LONGEST, NEVER, quiet)
+    freely = continue_all(crowd, prompts, LONGEST, NO_STOP, quiet)
     monkeypatch.setattr(crowd.base.model.generation_config, "repetition_penalty", 4.0)  # random weights insist
-    held_back = continue_all(crowd, prompts, LONGEST, NEVER, quiet)
+    held_back = continue_all(crowd, prompts, LONGEST, NO_STOP, quiet)
     assert held_back == [by_transformers(crowd, prompt) for prompt in prompts]
     assert sum(map(len, map(set, held_back))) > sum(map(len, map(set, freely)))
     stop = held_back[0][LONGEST // 2]  # some leave early, and each still remembers its own words
-    cut = continue_all(crowd, prompts, LONGEST, stop, quiet)
+    cut = continue_all(crowd, prompts, LONGEST, (stop,), quiet)
     assert cut == [ids[: ids.index(stop) + 1] if stop in ids else ids for ids in held_back]
 
 
@@ -80,15 +81,27 @@ def test_the_penalty_is_worked_out_in_float32_as_transformers_does() -> None:
 
 
 def test_each_ends_at_its_own_stop_and_the_others_go_on_as_before(crowd: Pack, prompts: list[Prompt]) -> None:
-    whole = continue_all(crowd, prompts, LONGEST, NEVER, quiet)
+    whole = continue_all(crowd, prompts, LONGEST, NO_STOP, quiet)
     everywhere = sorted({token for ids in whole for token in ids})
     ends = {token: {ids.index(token) for ids in whole if token in ids} for token in everywhere}
     stop = max(ends, key=lambda token: len(ends[token]))
     assert len(ends[stop]) > 1, "no token ends several answers at different places"
     heard: list[tuple[int, int]] = []
-    cut = continue_all(crowd, prompts, LONGEST, stop, lambda number, token: heard.append((number, token)))
+    cut = continue_all(crowd, prompts, LONGEST, (stop,), lambda number, token: heard.append((number, token)))
     assert cut == [ids[: ids.index(stop) + 1] if stop in ids else ids for ids in whole]
     assert [[token for number, token in heard if number == own] for own in range(len(prompts))] == cut
+
+
+def test_any_stop_token_of_the_base_ends_an_answer(
+    crowd: Pack, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several bases name more than their tokenizer does, as the embedded one its end of text."""
+    whole = continue_all(crowd, prompts, LONGEST, NO_STOP, quiet)[0]
+    further = next(token for token in whole if token != crowd.base.tokenizer.eos_token_id)
+    monkeypatch.setattr(crowd.base.model.generation_config, "eos_token_id", [further])
+    assert crowd.base.stops == {further, crowd.base.tokenizer.eos_token_id}
+    cut = continue_all(crowd, prompts[:1], LONGEST, crowd.base.stops, quiet)[0]
+    assert cut == whole[: whole.index(further) + 1]
 
 
 @pytest.mark.parametrize("tokens_at_once", [10**6, 100])
