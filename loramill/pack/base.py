@@ -50,15 +50,18 @@ class LoadedBase:
     def stops(self) -> frozenset[int]:
         """The tokens that end an answer: the tokenizer's own, and those of generation_config.json."""
         config = self.model.generation_config
-        more = config.eos_token_id if config else None
-        ids = more if isinstance(more, list) else [] if more is None else [more]
-        return frozenset([self.tokenizer.eos_token_id, *ids])
+        return token_ids(self.tokenizer.eos_token_id) | token_ids(config and config.eos_token_id)
 
     @property
     def repetition_penalty(self) -> float:
         """What the base's generation_config.json asks for: 1 for nothing."""
         config = self.model.generation_config
         return float((config and config.repetition_penalty) or 1.0)
+
+
+def token_ids(given: Any) -> frozenset[int]:
+    """Return the token ids that a configuration gives: none, one or a list."""
+    return frozenset(given if isinstance(given, list) else [given] if isinstance(given, int) else [])
 
 
 def find_base(base: Base, cache: Path, on_step: OnStep = lambda step, steps, loss: None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loramill.config import Base
-from loramill.pack.base import find_base, load_tokenizer
+from loramill.pack.base import find_base, load_tokenizer, token_ids
 from loramill.pack.one_minute import Recipe, llama_config, one_minute_folder, train_tokenizer
 
 
@@ -42,13 +42,21 @@ def read_facts(base: Base) -> BaseFacts:
     config, generation = (_small_file(base, name, file) for file in ("config.json", "generation_config.json"))
     inner = config.get("text_config")
     text = inner if isinstance(inner, dict) else config
-    return BaseFacts(name, tokenizer, text, _ids(text) | _ids(generation), dict(base.template))
+    return BaseFacts(
+        name,
+        tokenizer,
+        text,
+        token_ids(text.get("eos_token_id")) | token_ids(generation.get("eos_token_id")),
+        dict(base.template),
+    )
 
 
 def _facts_before_making(base: Base) -> BaseFacts:
     tokenizer = train_tokenizer()
     config = llama_config(Recipe(), tokenizer).to_dict()
-    return BaseFacts("one-minute (not made yet)", tokenizer, config, _ids(config), dict(base.template))
+    return BaseFacts(
+        "one-minute (not made yet)", tokenizer, config, token_ids(config.get("eos_token_id")), dict(base.template)
+    )
 
 
 def _small_file(base: Base, name: str, file: str) -> dict[str, Any]:
@@ -71,8 +79,3 @@ def _small_file(base: Base, name: str, file: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _ids(config: Mapping[str, Any]) -> frozenset[int]:
-    ids = config.get("eos_token_id")
-    return frozenset(ids if isinstance(ids, list) else [ids] if isinstance(ids, int) else [])

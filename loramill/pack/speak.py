@@ -121,7 +121,7 @@ def _by_transformers(pack: Pack, prompt: Prompt, max_new_tokens: int, on_token: 
             max_new_tokens=max_new_tokens,
             do_sample=False,
             repetition_penalty=pack.base.repetition_penalty,
-            eos_token_id=sorted(pack.base.stops),
+            eos_token_id=sorted(pack.base.stops) or None,
             pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
             streamer=_Streamer(on_token),
         )

@@ -269,7 +269,7 @@ def _run(crowd: _Crowd, tokens_per_pass: int, listener: Listener, checkpoint: Pa
             tokens_per_pass, tick = _step(active, tokens_per_pass, listener, total)
             listener.on_tick(tick)
             if due := [student for student in active if student.is_training and student.ends_epoch]:
-                _validate(due, tokens_per_pass, listener, {})
+                _validate(due, tokens_per_pass, listener, crowd.untrained)
             if checkpoint is not None and (count % save_steps == 0 or not all(s.is_training for s in active)):
                 save_checkpoint(checkpoint, crowd.students)
         crowd.part()

@@ -7,7 +7,7 @@ import torch
 
 from loramill.config import Base
 from loramill.errors import BaseModelError, DataError
-from loramill.pack.base import base_digest, find_base, load_base, load_tokenizer
+from loramill.pack.base import base_digest, find_base, load_base, load_tokenizer, token_ids
 from loramill.pack.members import Pack
 from loramill.pack.rows import Batch
 from loramill.prompts import Row, encode
@@ -149,3 +149,8 @@ def test_a_real_base_made_elsewhere_is_loaded_and_packed(shared: Path) -> None:
     assert losses.mean().item() < 2.0  # it knows its stories: 105 characters by chance are 4.65 nats
     with pytest.raises(DataError, match=r"no chat template.*instruct or chat version"):
         encode(base.tokenizer, record("a", "b"), {}, 100)
+
+
+@pytest.mark.parametrize(("given", "ids"), [(None, set()), (3, {3}), ([2, 0], {2, 0})])
+def test_a_configuration_gives_no_token_one_or_several(given: object, ids: set[int]) -> None:
+    assert token_ids(given) == ids
